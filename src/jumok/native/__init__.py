@@ -1,0 +1,3 @@
+"""One small C++ library on plain pointers: its build, its ctypes face, its NumPy twins."""
+
+from __future__ import annotations
