@@ -1,0 +1,129 @@
+"""Checkpoints of a run: each a folder with its own manifest; two are kept, the newest good is used.
+
+``checkpoints/step-00001234`` appears whole or not at all. A second save at the same step becomes
+``step-00001234-2``, so that nothing good is ever moved out of the way to make room.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jumok.errors import ModelFolderError, SaveError
+from jumok.store.atomic import TEMPORARY, AtomicFolder, Content, clean, content_size
+from jumok.store.disk import DISK, Disk, remove_tree, saving
+from jumok.store.folder import Folder, open_folder
+
+__all__ = [
+    "CHECKPOINTS",
+    "Checkpoint",
+    "check_space",
+    "latest_good",
+    "list_checkpoints",
+    "prepare",
+    "save_checkpoint",
+]
+
+CHECKPOINTS = "checkpoints"
+KEPT = 2
+_NAME = re.compile(r"step-(\d{8,12})(?:-([1-9]\d{0,5}))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The newest good checkpoint of a run."""
+
+    step: int
+    folder: Folder
+    rejected: tuple[str, ...] = ()
+    """Why each newer one was passed over: file and reason."""
+
+
+def list_checkpoints(run: str | Path) -> list[tuple[int, Path]]:
+    """(step, path) of every checkpoint of the run, oldest first; none of them verified."""
+    parent = Path(run) / CHECKPOINTS
+    if not parent.is_dir():
+        return []
+    named = [(m, p) for p in parent.iterdir() if (m := _NAME.fullmatch(p.name))]
+    found = sorted((int(m[1]), int(m[2] or 1), path) for m, path in named)
+    return [(step, path) for step, _, path in found]
+
+
+def latest_good(run: str | Path) -> Checkpoint | None:
+    """The newest checkpoint that verifies; None where the run has none yet.
+
+    Raises ModelFolderError, with the reasons, where there are some and none is good.
+    """
+    rejected: list[str] = []
+    for step, path in reversed(list_checkpoints(run)):
+        try:
+            folder = open_folder(path)
+        except ModelFolderError as error:
+            rejected.append(error.message)
+        else:
+            return Checkpoint(step=step, folder=folder, rejected=tuple(rejected))
+    if rejected:
+        raise ModelFolderError(
+            f"{Path(run)}: no checkpoint is good.\n  " + "\n  ".join(rejected),
+            hint="copy the folder again from where it was good, or train from the start.",
+        )
+    return None
+
+
+def prepare(run: str | Path, *, disk: Disk = DISK) -> Path:
+    """The folder for the run's checkpoints, made if need be and free of half-written ones."""
+    parent = Path(run) / CHECKPOINTS
+    with saving(parent, None, disk):
+        parent.mkdir(parents=True, exist_ok=True)
+        clean(parent, disk=disk)
+    return parent
+
+
+def save_checkpoint(
+    run: str | Path,
+    step: int,
+    files: Mapping[str, Content],
+    *,
+    keep: int = KEPT,
+    disk: Disk = DISK,
+) -> Path:
+    """Writes one checkpoint, then removes all but the newest ``keep``. Raises SaveError."""
+    there = list_checkpoints(run)
+    target = _free_name(Path(run) / CHECKPOINTS, step)
+    with AtomicFolder(target, needed=content_size(files), disk=disk) as folder:
+        for name, content in files.items():
+            folder.write(name, content)
+    with saving(target, None, disk):
+        for _, old in there[: len(there) + 1 - keep]:
+            _remove(old, disk)
+    return target
+
+
+def _free_name(parent: Path, step: int) -> Path:
+    name, number = f"step-{step:08d}", 1
+    target = parent / name
+    while target.exists():
+        number += 1
+        target = parent / f"{name}-{number}"
+    return target
+
+
+def _remove(path: Path, disk: Disk) -> None:
+    """Out of sight first: a half-removed checkpoint must not look like a damaged one."""
+    away = path.parent / f"{TEMPORARY[1]}{path.name}-{secrets.token_hex(4)}"
+    disk.rename(path, away)
+    remove_tree(disk, away)
+
+
+def check_space(run: Path, size: int, *, disk: Disk = DISK) -> None:
+    """SaveError where fewer than three checkpoints of ``size`` bytes fit on the disk."""
+    free = disk.free(run)
+    if free < 3 * size:
+        raise SaveError(
+            f"{run}: a checkpoint takes {size:,} bytes and three must fit (two are kept while a "
+            f"third is written), but only {free:,} bytes are free.",
+            hint="free some space or choose another folder with --out.",
+        )
