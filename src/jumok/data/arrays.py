@@ -1,0 +1,130 @@
+"""Pairs as numbers: rows of different lengths in two flat arrays, and batches padded from them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from jumok.records import BOS, PAD, Batch, Source
+
+__all__ = ["InMemory", "PairData", "Ragged", "RowLengths", "collate", "pad"]
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Row numbers -> lengths, read from the offsets when asked; takes no memory of its own."""
+
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, rows_N: Any, /) -> np.ndarray:
+        """int64 lengths of the rows (any index that NumPy takes)."""
+        if isinstance(rows_N, slice):
+            rows_N = np.arange(*rows_N.indices(len(self)))
+        rows = np.asarray(rows_N)
+        return np.asarray(self.offsets[rows + 1] - self.offsets[rows], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of ids end to end. ``offsets`` is int64 and one longer than the rows."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The ids of one row, int64."""
+        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        return np.asarray(self.ids[start:end], dtype=np.int64)
+
+    @property
+    def lengths(self) -> RowLengths:
+        return RowLengths(self.offsets)
+
+    def padded(self, rows_B: np.ndarray, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """(ids_BL int64, mask_BL bool) with PAD on the right; L a multiple of ``multiple``."""
+        starts_B = np.asarray(self.offsets[rows_B], dtype=np.int64)
+        lengths_B = self.lengths[rows_B]
+        width = -(-int(lengths_B.max(initial=1)) // multiple) * multiple
+        places_L = np.arange(width)
+        mask_BL = places_L < lengths_B[:, None]
+        found = self.ids[(starts_B[:, None] + places_L)[mask_BL]]
+        ids_BL = np.full(mask_BL.shape, PAD, dtype=np.int64)
+        ids_BL[mask_BL] = found
+        return ids_BL, mask_BL
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        """From lists of ids; memory is four bytes an id and eight a row."""
+        ids, offsets = array("i"), array("q", [0])
+        for row in rows:
+            ids.extend(row)
+            offsets.append(len(ids))
+        return cls(np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64))
+
+
+class PairData(Protocol):
+    """Encoded pairs, in memory or on disk; both sides end with EOS in every row."""
+
+    @property
+    def source(self) -> Ragged: ...
+
+    @property
+    def target(self) -> Ragged: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Encoded pairs in memory. ``dropped`` holds the row numbers left out as too long."""
+
+    source: Ragged
+    target: Ragged
+    dropped: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def pad(rows: Sequence[Sequence[int]], multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """(ids_BL int64, mask_BL bool): PAD on the right, L a multiple of ``multiple``."""
+    return Ragged.of(rows).padded(np.arange(len(rows)), multiple)
+
+
+def collate(
+    data: PairData, rows_B: Sequence[int] | np.ndarray, *, source_multiple: int = 1,
+    target_multiple: int = 1,
+) -> Batch:
+    """The batch of these rows: NumPy, right padding, ``example_B`` = the row numbers.
+
+    ``source.ids_BS`` and ``target_out_BT`` end with EOS, ``target_in_BT`` begins with BOS.
+    """
+    rows_B = np.asarray(rows_B, dtype=np.int64)
+    source_BS, source_mask_BS = data.source.padded(rows_B, source_multiple)
+    target_BT, target_mask_BT = data.target.padded(rows_B, target_multiple)
+    return Batch(
+        source=Source(ids_BS=source_BS, mask_BS=source_mask_BS),
+        target_in_BT=shift(target_BT, target_mask_BT),
+        target_out_BT=target_BT,
+        target_mask_BT=target_mask_BT,
+        example_B=rows_B,
+    )
+
+
+def shift(target_out_BT: np.ndarray, target_mask_BT: np.ndarray) -> np.ndarray:
+    """[y1 .. yn, EOS] -> [BOS, y1 .. yn]; PAD stays where ``target_mask_BT`` is False."""
+    target_in_BT = np.full_like(target_out_BT, PAD)
+    target_in_BT[:, 0] = BOS
+    target_in_BT[:, 1:] = target_out_BT[:, :-1]
+    target_in_BT[~target_mask_BT] = PAD
+    return target_in_BT
