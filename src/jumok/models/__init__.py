@@ -1,0 +1,65 @@
+"""ONE PAPER, ONE FILE; ``contract.py`` says what a model is to everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from jumok.errors import ConfigError, did_you_mean
+from jumok.models.bahdanau import Bahdanau, BahdanauConfig
+from jumok.models.luong import Luong, LuongConfig
+from jumok.models.scratch import BookConfig, Seq2seq
+from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
+from jumok.models.sutskever import Sutskever, SutskeverConfig
+
+__all__ = ["MODELS", "Entry", "entry"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name on the command line: a configuration class, a model class, what is preset."""
+
+    config: type
+    model: Callable[..., Any]
+    about: str
+    preset: Mapping[str, Any] = field(default=NOTHING)
+
+
+MODELS: dict[str, Entry] = {
+    "plain": Entry(BookConfig, Seq2seq, "the book's encoder-decoder (one fixed vector)"),
+    "peeky": Entry(
+        BookConfig, Seq2seq, "the book's peeky decoder", MappingProxyType({"peeky": True})
+    ),
+    "attention": Entry(
+        BookAttentionConfig, AttentionSeq2seq, "the book's attention model, shallow or deep"
+    ),
+    "sutskever": Entry(SutskeverConfig, Sutskever, "Sutskever 2014: deep LSTM, no attention"),
+    "rnnsearch": Entry(BahdanauConfig, Bahdanau, "Bahdanau 2015, the authors' code"),
+    "cgru": Entry(
+        BahdanauConfig,
+        Bahdanau,
+        "Bahdanau's successor with the conditional GRU",
+        MappingProxyType({"preset": "cgru"}),
+    ),
+    "bahdanau": Entry(
+        BahdanauConfig,
+        Bahdanau,
+        "the notes' Bahdanau: scoring network, previous state, LSTM",
+        MappingProxyType({"preset": "notes"}),
+    ),
+    "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
+}
+
+
+def entry(name: str) -> Entry:
+    """The entry called ``name``, or a ConfigError with the nearest one."""
+    if name not in MODELS:
+        raise ConfigError(
+            f"there is no model called {name!r}.{did_you_mean(name, MODELS)}",
+            hint=f"models: {', '.join(MODELS)}.",
+        )
+    return MODELS[name]

@@ -1,0 +1,1 @@
+"""Equations that two papers share: masks, attention, recurrent stacks, readout, dropout."""

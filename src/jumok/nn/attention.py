@@ -1,0 +1,240 @@
+"""Attention: scores, masked softmax, weighted sum. One vocabulary for every paper.
+
+=========  ==========================  =====================  =======================
+ours       Bahdanau 2015               Luong 2015             the book, chapter 8
+=========  ==========================  =====================  =======================
+query      s_{i-1}                     h_t                    h
+keys       h_j (annotations)           h-bar_s                hs
+values     h_j                         h-bar_s                hs
+scores     e_ij (alignment model)      score(h_t, h-bar_s)    s
+weights    alpha_ij                    a_t(s)                 a
+context    c_i                         c_t                    c
+=========  ==========================  =====================  =======================
+
+A query is (B, D) inside a step or (B, T, D) for all steps at once; scores and weights are
+(B, S) or (B, T, S) accordingly. Products are written so that a row's result does not depend
+on the rows beside it (``bmm`` and multiply-and-sum, never a matrix-vector product).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from jumok.errors import ConfigError
+
+__all__ = [
+    "Additive",
+    "Dot",
+    "General",
+    "LearnedScale",
+    "Location",
+    "Score",
+    "attend",
+    "dot_scores",
+    "mix",
+    "over_keys",
+    "weigh",
+]
+
+
+class Score(Protocol):
+    """How well each key answers a query."""
+
+    is_product: bool
+    """True where the score is the dot product of the query with ``keys(states)``."""
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        """What can be computed once per sentence: states_BSD -> keys."""
+        ...
+
+    def __call__(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Scores before the softmax."""
+        ...
+
+
+def attend(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    *,
+    score: str = "dot",
+) -> tuple[Tensor, Tensor]:
+    """Weighs ``values`` by how well their ``keys`` answer ``query``; (context, weights).
+
+    query (B, D) or (B, T, D); keys (B, S, D); values (B, S, M); mask (B, S), True = may attend.
+    ``score`` is "dot" (Luong 2015, eq. 8) or "scaled" (Vaswani 2017, eq. 1: dot / sqrt(D)).
+    Self-attention is the same call with one sequence for query, keys and values. Weights are 0
+    where the mask is False and sum to 1 elsewhere; where it is False everywhere, all are 0.
+    """
+    if score not in ("dot", "scaled"):
+        raise ConfigError(f"`score` must be dot or scaled, not {score!r}.")
+    if query.shape[-1] != keys.shape[-1]:
+        raise _unequal(query.shape[-1], keys.shape[-1])
+    scores = dot_scores(query, keys)
+    if score == "scaled":
+        scores = scores * query.shape[-1] ** -0.5
+    if mask is None:
+        mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
+    weights = weigh(scores, over_keys(mask, query))
+    return mix(weights, values), weights
+
+
+def over_keys(mask_BS: Tensor, query: Tensor) -> Tensor:
+    """``mask_BS`` with an axis for time where the query has one."""
+    return mask_BS if query.dim() == 2 else mask_BS.unsqueeze(1)
+
+
+def weigh(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the keys that ``mask`` allows; exactly 0 elsewhere; float32 inside.
+
+    A row that may attend nowhere gets zeros, forward and backward, never NaN.
+    """
+    if scores.dtype != torch.float64:
+        scores = scores.float()
+    somewhere = mask.any(dim=-1, keepdim=True)
+    weights = torch.softmax(scores.masked_fill(~mask & somewhere, -torch.inf), dim=-1)
+    return weights.masked_fill(~mask, 0.0)
+
+
+def mix(weights: Tensor, values_BSM: Tensor) -> Tensor:
+    """context = sum_s weights_s values_s, (B, M) or (B, T, M)."""
+    weights = weights.to(values_BSM.dtype)
+    if weights.dim() == 3:
+        return torch.bmm(weights, values_BSM)
+    return torch.bmm(weights.unsqueeze(1), values_BSM).squeeze(1)
+
+
+def dot_scores(query: Tensor, keys_BSD: Tensor) -> Tensor:
+    """query . key_s for every s."""
+    query = query.to(keys_BSD.dtype)
+    if query.dim() == 3:
+        return torch.bmm(query, keys_BSD.transpose(1, 2))
+    return torch.bmm(keys_BSD, query.unsqueeze(2)).squeeze(2)
+
+
+class Dot(nn.Module):
+    """score = q . h_s (Luong 2015, eq. 8); ``scale`` multiplies it (Vaswani: 1 / sqrt(D))."""
+
+    is_product = True
+
+    def __init__(self, query_size: int, key_size: int, scale: float = 1.0) -> None:
+        super().__init__()
+        if query_size != key_size:
+            raise _unequal(query_size, key_size)
+        self.scale = scale
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        return states_BSD if self.scale == 1.0 else states_BSD * self.scale
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return dot_scores(query, keys)
+
+
+class General(nn.Module):
+    """score = q^T W_a h_s (Luong 2015, eq. 8)."""
+
+    is_product = True
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__()
+        self.W_a = nn.Linear(key_size, query_size, bias=False)
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        return self.W_a(states_BSD)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return dot_scores(query, keys)
+
+
+class LearnedScale(nn.Module):
+    """score = g (W_k h_s) . q with one learned number g, 1 at first: tf-nmt's "scaled Luong"."""
+
+    is_product = True
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__()
+        self.W_k = nn.Linear(key_size, query_size, bias=False)
+        self.g = nn.Parameter(torch.ones(()))
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        return self.g * self.W_k(states_BSD)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return dot_scores(query, keys)
+
+
+class Additive(nn.Module):
+    """score = v_a^T tanh(W_a q + U_a h_s) (Bahdanau 2015, A.1.2; Luong's concat, eq. 8).
+
+    With ``bias``, + b inside the tanh. Without ``key_matrix`` the keys enter as they are, as in
+    Luong's own code (the paper's footnote 15). It equals one hidden layer over [q; h_s].
+    """
+
+    is_product = False
+
+    def __init__(
+        self,
+        query_size: int,
+        key_size: int,
+        attention_size: int,
+        *,
+        bias: bool = False,
+        key_matrix: bool = True,
+    ) -> None:
+        super().__init__()
+        if not key_matrix and key_size != attention_size:
+            raise ConfigError(
+                f"Without a matrix on the keys, `attention_size` ({attention_size}) must equal "
+                f"the size of the keys ({key_size})."
+            )
+        self.W_a = nn.Linear(query_size, attention_size, bias=False)
+        self.U_a = nn.Linear(key_size, attention_size, bias=bias) if key_matrix else None
+        self.v_a = nn.Parameter(torch.zeros(attention_size))
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        return states_BSD if self.U_a is None else self.U_a(states_BSD)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        hidden = self.W_a(query).unsqueeze(-2)
+        if query.dim() == 3:
+            keys = keys.unsqueeze(1)
+        # Multiply and sum: a linear layer to one output would depend on the batch's size.
+        return (torch.tanh(hidden + keys) * self.v_a).sum(dim=-1)
+
+
+class Location(nn.Module):
+    """scores = W_a q, one row of W_a per position (Luong 2015, eq. 9): the content is not read.
+
+    ``maximum_length`` positions can be attended to; a longer source is refused by name.
+    """
+
+    is_product = False
+
+    def __init__(self, query_size: int, maximum_length: int) -> None:
+        super().__init__()
+        self.maximum_length = maximum_length
+        self.W_a = nn.Linear(query_size, maximum_length, bias=False)
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        return states_BSD
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        length = keys.shape[1]
+        scores = self.W_a(query)
+        if length <= self.maximum_length:
+            return scores[..., :length]
+        # Padding may reach beyond the maximum; real symbols may not (checked by `encode`).
+        return torch.nn.functional.pad(scores, (0, length - self.maximum_length))
+
+
+def _unequal(query_size: int, key_size: int) -> ConfigError:
+    return ConfigError(
+        f"The dot score needs queries and keys of one size, but queries have {query_size} and "
+        f"keys {key_size}.",
+        hint="use score = general (it has a matrix between the two), merge = sum or mean for a "
+        "bidirectional encoder, or equal sizes.",
+    )

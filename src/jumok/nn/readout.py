@@ -1,0 +1,47 @@
+"""From hidden states to likelihoods: linear and softmax, in chunks where the vocabulary is big."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+__all__ = ["likelihood", "logits"]
+
+CHUNK_ELEMENTS = 1 << 24
+"""Logits held at once in training (64 MB in float32); more is computed again in backward."""
+
+
+def logits(hidden: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+    """Scores of every symbol, (..., D) -> (..., V), in float32 (float64 stays)."""
+    scores = F.linear(hidden, weight_VD, bias_V)
+    return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def likelihood(
+    hidden_BTD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, target_BT: Tensor
+) -> tuple[Tensor, Tensor]:
+    """log p(target) and mean_v log p(v), each (B, T), without keeping B x T x V in memory."""
+    shape = target_BT.shape
+    hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])
+    target_N = target_BT.reshape(-1)
+    rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
+    if hidden_ND.shape[0] <= rows:
+        log_p_N, uniform_N = _likelihood(hidden_ND, weight_VD, bias_V, target_N)
+        return log_p_N.view(shape), uniform_N.view(shape)
+    parts = [
+        checkpoint(_likelihood, h, weight_VD, bias_V, y, use_reentrant=False)
+        for h, y in zip(hidden_ND.split(rows), target_N.split(rows), strict=True)
+    ]
+    log_p_N, uniform_N = (torch.cat(part) for part in zip(*parts, strict=True))
+    return log_p_N.view(shape), uniform_N.view(shape)
+
+
+def _likelihood(
+    hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, target_N: Tensor
+) -> tuple[Tensor, Tensor]:
+    scores_NV = logits(hidden_ND, weight_VD, bias_V)
+    total_N = scores_NV.logsumexp(dim=-1)
+    log_p_N = scores_NV.gather(-1, target_N.unsqueeze(-1)).squeeze(-1) - total_N
+    return log_p_N, scores_NV.mean(dim=-1) - total_N
