@@ -1,4 +1,4 @@
-"""Traces to links, and links to figures: Pharaoh files, symmetrisation, AER, agreement with gold."""
+"""Traces to links, links to figures: Pharaoh files, symmetrisation, AER, gold, measures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jumok.alignment.links import (
     read_links,
     reverse,
 )
-from jumok.alignment.measures import Shape, shape_of
+from jumok.alignment.measures import Shape, mean_shape, shape_of
 from jumok.alignment.symmetrise import (
     grow_diagonal,
     grow_diagonal_final,
@@ -43,6 +43,7 @@ __all__ = [
     "grow_diagonal_final",
     "intersection",
     "links_array",
+    "mean_shape",
     "merge_spans",
     "merge_words",
     "parse_gold",

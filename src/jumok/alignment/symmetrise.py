@@ -2,15 +2,17 @@
 
 Both directions are given as (source, target). ``grow_diagonal`` starts from the links both agree
 on and adds, again and again, a neighbour (diagonals included) of a link it has, if either direction
-claims it and its source or its target position is still free; ``grow_diagonal_final`` then adds
-what is left of each direction where source or target is free (Koehn, Och and Marcu 2003). Links
-are visited by source, then target, and those of one sweep already count for the next link of that
-sweep, so the result is a function of the two sets.
+claims it and its ends are free; ``grow_diagonal_final`` then adds what is left of each direction
+and has free ends (Koehn, Och and Marcu 2003). Links are visited by source, then target, and a link
+counts from the moment it is added, so the result is a function of the two sets.
+
+Two readings of "free" are in use, and they differ by several points of AER. ``free="both"``: source
+*and* target have no link yet (the Moses manual; the alignment-scripts whose figures are commonly
+quoted). ``free="either"``: one of them has none (Moses' program symal), which adds many more links.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from jumok.alignment.links import Links
@@ -18,8 +20,8 @@ from jumok.errors import UsageError
 
 __all__ = ["grow_diagonal", "grow_diagonal_final", "intersection", "symmetrise", "union"]
 
-Method = Literal["intersection", "union", "grow-diagonal", "grow-diagonal-final"]
-
+Free = Literal["both", "either"]
+METHODS = ("intersection", "union", "grow-diagonal", "grow-diagonal-final")
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
@@ -33,50 +35,66 @@ def union(forward: Links, backward: Links) -> Links:
     return forward | backward
 
 
-def grow_diagonal(forward: Links, backward: Links) -> Links:
+def grow_diagonal(forward: Links, backward: Links, *, free: Free = "both") -> Links:
     """The intersection, grown through neighbours in the union."""
-    return frozenset(_grow(forward, backward))
+    return frozenset(_Growing(forward & backward, free).grow(forward | backward).links)
 
 
-def grow_diagonal_final(forward: Links, backward: Links) -> Links:
+def grow_diagonal_final(forward: Links, backward: Links, *, free: Free = "both") -> Links:
     """``grow_diagonal``, then the links left over in ``forward``, then those in ``backward``."""
-    links = _grow(forward, backward)
+    growing = _Growing(forward & backward, free).grow(forward | backward)
     for direction in (forward, backward):
-        for link in sorted(direction - links):
-            if _has_free_end(link, links):
-                links.add(link)
-    return frozenset(links)
+        for link in sorted(direction):
+            growing.try_add(link)
+    return frozenset(growing.links)
 
 
-def _has_free_end(link: tuple[int, int], links: set[tuple[int, int]]) -> bool:
-    return all(i != link[0] for i, _ in links) or all(j != link[1] for _, j in links)
+class _Growing:
+    """A set of links that knows which positions are taken."""
+
+    def __init__(self, links: Links, free: Free) -> None:
+        if free not in ("both", "either"):
+            raise UsageError(f"`free` ({free!r}) must be 'both' or 'either'.")
+        self.links = set(links)
+        self.sources = {i for i, _ in links}
+        self.targets = {j for _, j in links}
+        self.needed = all if free == "both" else any
+
+    def try_add(self, link: tuple[int, int]) -> bool:
+        """Add ``link`` if its ends are free; True if it was added."""
+        ends_free = (link[0] not in self.sources, link[1] not in self.targets)
+        if link in self.links or not self.needed(ends_free):
+            return False
+        self.links.add(link)
+        self.sources.add(link[0])
+        self.targets.add(link[1])
+        return True
+
+    def grow(self, allowed: Links) -> _Growing:
+        """Add neighbours of links within ``allowed`` until nothing more can be added."""
+        while True:
+            added = False
+            for i, j in sorted(allowed):
+                if (i, j) in self.links:
+                    near = ((i + di, j + dj) for di, dj in NEIGHBOURS)
+                    for link in near:
+                        added |= link in allowed and self.try_add(link)
+            if not added:
+                return self
 
 
-def _grow(forward: Links, backward: Links) -> set[tuple[int, int]]:
-    links, allowed = set(forward & backward), forward | backward
-    while True:
-        before = len(links)
-        for i, j in sorted(allowed):
-            if (i, j) not in links:
-                continue
-            for di, dj in NEIGHBOURS:
-                link = (i + di, j + dj)
-                if link in allowed and link not in links and _has_free_end(link, links):
-                    links.add(link)
-        if len(links) == before:
-            return links
-
-
-METHODS: dict[str, Callable[[Links, Links], Links]] = {
-    "intersection": intersection,
-    "union": union,
-    "grow-diagonal": grow_diagonal,
-    "grow-diagonal-final": grow_diagonal_final,
-}
-
-
-def symmetrise(forward: Links, backward: Links, method: str = "grow-diagonal") -> Links:
-    """The method of that name."""
-    if method not in METHODS:
-        raise UsageError(f"`method` ({method!r}) must be one of {', '.join(METHODS)}.")
-    return METHODS[method](forward, backward)
+def symmetrise(
+    forward: Links, backward: Links, method: str = "grow-diagonal", *, free: Free = "both"
+) -> Links:
+    """The method of that name: intersection, union, grow-diagonal or grow-diagonal-final."""
+    match method:
+        case "intersection":
+            return intersection(forward, backward)
+        case "union":
+            return union(forward, backward)
+        case "grow-diagonal":
+            return grow_diagonal(forward, backward, free=free)
+        case "grow-diagonal-final":
+            return grow_diagonal_final(forward, backward, free=free)
+        case _:
+            raise UsageError(f"`method` ({method!r}) must be one of {', '.join(METHODS)}.")

@@ -69,7 +69,7 @@ class Comparison:
 
     def table(self, names: tuple[str, str] = ("first", "second")) -> list[str]:
         """Lines for people."""
-        rows = [("", *names, "difference", "95%", "p")]
+        rows: list[tuple[str, ...]] = [("", *names, "difference", "95%", "p")]
         rows += [_row(name, delta) for name, delta in self.deltas.items()]
         note = (
             f"paired bootstrap over {self.count:,} rows, {self.resamples:,} resamples, "

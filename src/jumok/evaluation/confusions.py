@@ -51,7 +51,7 @@ class Confusions:
 
     def table(self, k: int = 20) -> list[str]:
         """Lines for people: the k commonest, each with one example."""
-        rows = [("edit", "times", "source", "expected", "got")]
+        rows: list[tuple[str, ...]] = [("edit", "times", "source", "expected", "got")]
         for entry in self.entries[:k]:
             example = entry.examples[0]
             texts = (visible(t) for t in (example.source, example.reference, example.hypothesis))
@@ -92,8 +92,9 @@ def confusions(
         expected, got, reference = _nearest(hypothesis, texts, unit)
         chosen.append(reference)
         symbols += len(expected)
-        for tag, i, j in Levenshtein.editops(expected, got).as_list():
-            found.setdefault(_edit(tag, i, j, expected, got), []).append(row)
+        for op in Levenshtein.editops(expected, got):
+            edit = _edit(op.tag, op.src_pos, op.dest_pos, expected, got)
+            found.setdefault(edit, []).append(row)
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     entries = tuple(
         Confusion(

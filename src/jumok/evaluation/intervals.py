@@ -50,9 +50,7 @@ def resample(counts_NC: np.ndarray, *, seed: int, resamples: int) -> np.ndarray:
     return np.concatenate(list(_chunks(ordered_NC, rng, resamples)))
 
 
-def _chunks(
-    rows_NC: np.ndarray, rng: np.random.Generator, resamples: int
-) -> Iterator[np.ndarray]:
+def _chunks(rows_NC: np.ndarray, rng: np.random.Generator, resamples: int) -> Iterator[np.ndarray]:
     count = len(rows_NC)
     at_once = max(1, min(resamples, DRAWS_AT_ONCE // count))
     for start in range(0, resamples, at_once):

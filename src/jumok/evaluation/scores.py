@@ -17,7 +17,7 @@ from jumok.errors import UsageError
 from jumok.evaluation import table
 from jumok.evaluation.intervals import Interval, percentile, resample, wilson
 from jumok.evaluation.rows import check_references, check_rows
-from jumok.evaluation.statistics import BLEU, MATCH, METRICS, Statistics, measure, rates
+from jumok.evaluation.statistics import BLEU_COLUMNS, MATCH, METRICS, Statistics, measure, rates
 
 __all__ = ["LengthBucket", "Scores", "Slice", "score"]
 
@@ -164,7 +164,7 @@ def score(
         intervals=_bootstrap(counts_NC, seed, resamples),
         seed=seed,
         resamples=resamples,
-        bleu_defined=bool(counts_NC[:, BLEU].sum(axis=0)[-1] > 0),
+        bleu_defined=bool(counts_NC[:, BLEU_COLUMNS].sum(axis=0)[-1] > 0),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,8 @@ METRICS = ("exact_match", "cer", "wer", "bleu", "chrf")
 
 # Columns of the matrix of counts.
 MATCH, ROWS, CHAR_EDITS, CHAR_LENGTH, WORD_EDITS, WORD_LENGTH = range(6)
-BLEU = slice(6, 16)  # hypothesis length, reference length, 4 correct, 4 total
-CHRF = slice(16, 34)  # (hypothesis, reference, match) for orders 1 to 6
+BLEU_COLUMNS = slice(6, 16)  # hypothesis length, reference length, 4 correct, 4 total
+CHRF_COLUMNS = slice(16, 34)  # (hypothesis, reference, match) for orders 1 to 6
 CHRF_ORDER, CHRF_BETA, BLEU_ORDER = 6, 2, 4
 
 
@@ -61,19 +62,21 @@ def measure(
     bleu_tokenizer: str = "13a",
 ) -> Statistics:
     """The counts of each row. ``references[i]`` are the accepted texts of row i, at least one."""
-    from sacrebleu.metrics.bleu import BLEU as Bleu
-    from sacrebleu.metrics.chrf import CHRF as Chrf
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
     most = max(len(texts) for texts in references)
     # sacrebleu wants one list per reference number, None where a row has fewer.
-    streams = [[t[i] if i < len(t) else None for t in references] for i in range(most)]
+    streams: list[list[Any]] = [
+        [t[i] if i < len(t) else None for t in references] for i in range(most)
+    ]
     edits = [
         [int(hypothesis in texts), 1, *_edit_counts(hypothesis, texts)]
         for hypothesis, texts in zip(hypotheses, references, strict=True)
     ]
     metrics = {
-        "bleu": Bleu(tokenize=bleu_tokenizer, force=True),
-        "chrf": Chrf(char_order=CHRF_ORDER, beta=CHRF_BETA),
+        "bleu": BLEU(tokenize=bleu_tokenizer, force=True),
+        "chrf": CHRF(char_order=CHRF_ORDER, beta=CHRF_BETA),
     }
     # The only place that gives per-row counts; a test holds them to the public corpus_score.
     tables = [m._extract_corpus_statistics(hypotheses, streams) for m in metrics.values()]
@@ -93,8 +96,8 @@ def rates(sums_C: np.ndarray) -> dict[str, np.ndarray]:
         "exact_match": sums[..., MATCH] / np.maximum(sums[..., ROWS], 1),
         "cer": sums[..., CHAR_EDITS] / np.maximum(sums[..., CHAR_LENGTH], 1),
         "wer": sums[..., WORD_EDITS] / np.maximum(sums[..., WORD_LENGTH], 1),
-        "bleu": _bleu(sums[..., BLEU]),
-        "chrf": _chrf(sums[..., CHRF]),
+        "bleu": _bleu(sums[..., BLEU_COLUMNS]),
+        "chrf": _chrf(sums[..., CHRF_COLUMNS]),
     }
 
 
@@ -122,4 +125,5 @@ def _chrf(sums: np.ndarray) -> np.ndarray:
     recall = np.where(seen, match / np.maximum(reference, 1), 0).sum(axis=-1) / orders_seen
     factor = CHRF_BETA**2
     bottom = factor * precision + recall
-    return 100 * (1 + factor) * precision * recall / np.where(bottom > 0, bottom, 1)
+    score: np.ndarray = 100 * (1 + factor) * precision * recall / np.where(bottom > 0, bottom, 1)
+    return score

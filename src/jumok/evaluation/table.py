@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # scores.py imports this module
@@ -13,7 +14,7 @@ __all__ = ["align", "lines"]
 HEAD = ("", "rows", "exact match", "95%", "CER", "WER", "BLEU", "chrF")
 
 
-def align(rows: list[tuple[str, ...]]) -> list[str]:
+def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns of equal width on a terminal, the first to the left, the others to the right."""
     widths = [max(_cells(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
@@ -71,9 +72,10 @@ def lines(scores: Scores) -> list[str]:
 def _notes(scores: Scores) -> list[str]:
     notes = ["", "95% beside exact match: Wilson's interval, which keeps its width at 0% and 100%."]
     if scores.intervals:
-        notes.append(f"95% by {scores.resamples:,} bootstrap resamples of rows (seed {scores.seed}):")
-        notes += [f"  {_bootstrap(name, *scores.intervals[name])}" for name in ("cer", "wer")]
-        notes += [f"  {_bootstrap(name, *scores.intervals[name])}" for name in ("bleu", "chrf")]
+        how = f"{scores.resamples:,} bootstrap resamples of rows (seed {scores.seed})"
+        notes.append(f"95% by {how}:")
+        shown = ("cer", "wer", "bleu", "chrf")
+        notes += [f"  {_bootstrap(name, *scores.intervals[name])}" for name in shown]
     if not scores.bleu_defined:
         notes.append("BLEU says nothing here: no output has four words.")
     return notes + [f"{name}: {signature}" for name, signature in scores.signatures.items()]
