@@ -1,0 +1,1 @@
+"""Text to arrays: corpora, tokenizers, vocabularies, order, batches, reports, built-in tasks."""

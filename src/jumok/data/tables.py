@@ -1,0 +1,231 @@
+"""Rows of delimited text (TSV, CSV): columns, header, width."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from jumok.data.encodings import Line, PathLike, Problem, display_name, lines
+from jumok.data.header import looks_like_header, seems_named
+from jumok.data.options import ReadOptions, Record, Tally, counted
+from jumok.data.text import normalise
+from jumok.errors import DataError, UsageError, did_you_mean
+
+__all__ = ["delimited", "is_blank"]
+
+Fields: TypeAlias = tuple[int, list[str]]
+"""A row's line number and its cells."""
+
+SAMPLE_ROWS = 1000
+"""Rows looked at to tell a header from data and to learn the table's width."""
+
+
+def _split_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | Problem]:
+    for item in found:
+        yield item if isinstance(item, Problem) else (item[0], item[1].split(sep))
+
+
+class _CsvFeed:
+    """Gives ``csv.reader`` its lines and keeps aside those that could not be decoded."""
+
+    def __init__(self, found: Iterable[Line | Problem]) -> None:
+        self.found = iter(found)
+        self.number = 0
+        self.problems: list[Problem] = []
+
+    def __iter__(self) -> Iterator[str]:
+        for item in self.found:
+            if isinstance(item, Problem):
+                self.problems.append(item)
+                continue
+            self.number = item[0]
+            yield item[1] + "\n"
+
+
+def _csv_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | Problem]:
+    feed = _CsvFeed(found)
+    reader = csv.reader(feed, delimiter=sep, strict=True)
+    while True:
+        begun = feed.number + 1
+        try:
+            row: Fields | Problem | None = (begun, next(reader))
+        except StopIteration:
+            row = None
+        except csv.Error as error:
+            row = Problem(
+                line=begun,
+                message=f"not a CSV row: {error}.",
+                hint='a field with quotes is written "like ""this"""; files without CSV quoting '
+                "are read with --format tsv --sep ,",
+            )
+        yield from feed.problems
+        feed.problems.clear()
+        if row is None:
+            return
+        yield row
+
+
+_SEPARATORS = (
+    ("\t", "TAB"),
+    (" ||| ", "|||"),
+    ("|||", "|||"),
+    (",", "commas"),
+    (";", "semicolons"),
+    ("|", "bars"),
+    (" ", "spaces"),
+)
+
+
+def _sep_name(sep: str) -> str:
+    return {"\t": "<TAB>", " ": "<SPACE>"}.get(sep, sep)
+
+
+def _wrong_width(number: int, cells: list[str], needed: int, sep: str) -> Problem:
+    wanted = _sep_name(sep).join(["source", "target"] if needed == 2 else ["..."] * needed)
+    text = sep.join(cells)
+    other = next(((s, n) for s, n in _SEPARATORS if s != sep and s in text), None)
+    if other:
+        name = "TAB" if sep == "\t" else repr(sep)
+        hint = f"the line has {other[1]} but no {name}; use --sep {other[0]!r} or fix it"
+        if len(cells) > 1:
+            hint = "fix the line"
+    else:
+        hint = "fix the line"
+    if text.count("\r") > 3:
+        hint = "the lines seem to end in \\r alone (old Mac); write them with \\n"
+    return Problem(
+        line=number,
+        message=f"{counted(len(cells), 'column')}, expected {needed} ({wanted})",
+        excerpt=text,
+        hint=hint,
+    )
+
+
+def _too_wide(number: int, cells: list[str], width: int, sep: str) -> Problem:
+    return Problem(
+        line=number,
+        message=f"{len(cells)} columns, but the other rows have {width}.",
+        excerpt=sep.join(cells),
+        hint=f"is there a {_sep_name(sep)} inside the text?",
+    )
+
+
+@dataclass(kw_only=True)
+class _Table:
+    """Which two columns are meant, settled from the first rows."""
+
+    name: str
+    options: ReadOptions
+    tally: Tally
+    sep: str
+    picks: tuple[int, int] = (0, 1)
+    width: int = 0
+
+    def settle(self, head: list[Fields]) -> int:
+        """Fixes columns and width; returns the line number of the header, 0 if none."""
+        number, first = head[0]
+        self.width = Counter(len(cells) for _, cells in head).most_common(1)[0][0]
+        by_name = [c for c in self.options.columns if isinstance(c, str)]
+        if by_name:
+            self.picks = self._named(number, first)
+        else:
+            self.picks = tuple(int(c) - 1 for c in self.options.columns)  # type: ignore[assignment]
+        is_header = bool(by_name) or self._is_header(first, head[1:])
+        self._note(number if is_header else 0, first)
+        return number if is_header else 0
+
+    def _named(self, number: int, first: list[str]) -> tuple[int, int]:
+        if self.options.header == "no":
+            raise UsageError("columns by name need the header; drop --header no.")
+        names = [normalise(c.strip()) for c in first]
+        found = []
+        for column in self.options.columns:
+            if isinstance(column, int):
+                found.append(column - 1)
+            elif normalise(column) in names:
+                found.append(names.index(normalise(column)))
+            else:
+                raise DataError(
+                    f"no column is called {column!r}.{did_you_mean(column, names)}",
+                    where=f"{self.name}:{number}",
+                    hint=f"the first row has: {', '.join(names)}",
+                )
+        return found[0], found[1]
+
+    def _is_header(self, first: list[str], rest: list[Fields]) -> bool:
+        low, high = self.picks
+        if self.options.header != "auto" or max(self.picks) >= len(first):
+            return self.options.header == "yes"
+        pairs = [(c[low], c[high]) for _, c in rest if max(self.picks) < len(c)]
+        pair = (first[low], first[high])
+        if looks_like_header(pair, pairs):
+            return True
+        if any(map(seems_named, pair)) and pair not in pairs:
+            self.tally.notes.append(
+                f"{self.name}: the first row ({pair[0]}, {pair[1]}) is read as data; "
+                "--header yes takes it as names."
+            )
+        return False
+
+    def _note(self, header_line: int, first: list[str]) -> None:
+        low, high = self.picks
+        if header_line and max(self.picks) < len(first):
+            override = "" if self.options.header == "yes" else "; --header no reads it as a pair"
+            self.tally.notes.append(
+                f"{self.name}: the first row ({first[low]}, {first[high]}) is the header"
+                f"{override}."
+            )
+        others = [i + 1 for i in range(self.width) if i not in self.picks]
+        if others:
+            shown = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
+            self.tally.notes.append(
+                f"{self.name}: source is column {low + 1}, target is column {high + 1}; "
+                f"not used: {shown} (--columns chooses others)."
+            )
+
+    def record(self, number: int, cells: list[str]) -> Record | Problem:
+        low, high = self.picks
+        if max(low, high) >= len(cells):
+            return _wrong_width(number, cells, max(low, high) + 1, self.sep)
+        if len(cells) > self.width:
+            return _too_wide(number, cells, self.width, self.sep)
+        return number, cells[low], cells[high]
+
+
+def is_blank(cells: Iterable[str]) -> bool:
+    """Whether a row holds nothing but white space."""
+    return not any(cells) or not any(c.strip() for c in cells)
+
+
+def _tabular(
+    found: Iterable[Fields | Problem], table: _Table
+) -> Iterator[Record | Problem]:
+    found = iter(found)
+    sample = list(itertools.islice(found, SAMPLE_ROWS))
+    head = [f for f in sample if not isinstance(f, Problem) and not is_blank(f[1])]
+    needed = max((c for c in table.options.columns if isinstance(c, int)), default=1)
+    wide = [f for f in head if len(f[1]) >= needed]
+    header_line = table.settle(wide or head) if head else 0
+    for item in itertools.chain(sample, found):
+        if isinstance(item, Problem):
+            yield item
+        elif is_blank(item[1]):
+            table.tally.blank += 1
+        elif item[0] != header_line:
+            yield table.record(*item)
+
+
+def delimited(
+    path: PathLike, kind: str, options: ReadOptions, tally: Tally
+) -> Iterator[Record | Problem]:
+    """The two chosen columns of a ``kind`` ("tsv" or "csv") file; blank rows are counted."""
+    sep = options.sep or ("," if kind == "csv" else "\t")
+    if kind == "csv" and len(sep) != 1:
+        raise UsageError(f"`sep` ({sep!r}) must be one character for CSV.")
+    split = _csv_fields if kind == "csv" else _split_fields
+    table = _Table(name=display_name(path), options=options, tally=tally, sep=sep)
+    return _tabular(split(lines(path, options.encoding), sep), table)
