@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from jumok.errors import ConfigError, did_you_mean
@@ -16,8 +15,6 @@ from jumok.models.sutskever import Sutskever, SutskeverConfig
 
 __all__ = ["MODELS", "Entry", "entry"]
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -26,14 +23,12 @@ class Entry:
     config: type
     model: Callable[..., Any]
     about: str
-    preset: Mapping[str, Any] = field(default=NOTHING)
+    preset: Mapping[str, Any] = field(default_factory=dict)
 
 
 MODELS: dict[str, Entry] = {
     "plain": Entry(BookConfig, Seq2seq, "the book's encoder-decoder (one fixed vector)"),
-    "peeky": Entry(
-        BookConfig, Seq2seq, "the book's peeky decoder", MappingProxyType({"peeky": True})
-    ),
+    "peeky": Entry(BookConfig, Seq2seq, "the book's peeky decoder", {"peeky": True}),
     "attention": Entry(
         BookAttentionConfig, AttentionSeq2seq, "the book's attention model, shallow or deep"
     ),
@@ -43,13 +38,13 @@ MODELS: dict[str, Entry] = {
         BahdanauConfig,
         Bahdanau,
         "Bahdanau's successor with the conditional GRU",
-        MappingProxyType({"preset": "cgru"}),
+        {"preset": "cgru"},
     ),
     "bahdanau": Entry(
         BahdanauConfig,
         Bahdanau,
         "the notes' Bahdanau: scoring network, previous state, LSTM",
-        MappingProxyType({"preset": "notes"}),
+        {"preset": "notes"},
     ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
 }

@@ -44,14 +44,14 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok import kernels
-from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out, unroll
 from jumok.nn import readout
 from jumok.nn.attention import Additive, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import GRU, LSTM, EncoderStack, operand_precision
+from jumok.nn.recurrent import GRU, LSTM, operand_precision
 from jumok.nn.sources import reading
+from jumok.nn.stacks import EncoderStack, direction_size
 from jumok.records import BOS, Batch, MapSpec, Source
 
 Preset = Literal["rnnsearch", "cgru", "notes"]
@@ -75,11 +75,7 @@ class BahdanauConfig:
     """[0] On embeddings and on the readout's hidden layer."""
 
     def __post_init__(self) -> None:
-        if self.preset == "notes" and self.hidden_size % 2:
-            raise ConfigError(
-                f"`hidden_size` ({self.hidden_size}) must be even for preset = notes: each "
-                "direction of its encoder has half of it."
-            )
+        direction_size(self.hidden_size, self.preset == "notes", "concat")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +114,6 @@ class RNNsearch(nn.Module):
     def first(self, last_BLH: Tensor, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
         return torch.tanh(self.W_s(last_BLH[:, 1])).to(last_BLH.dtype)  # s_0 from <-h_1
 
-    def embedded(self, token: Tensor, embedding_VE: Tensor) -> Tensor:
-        """E y_{i-1}; y_0, the start symbol, embeds to zero."""
-        return F.embedding(token, embedding_VE) * (token != BOS).unsqueeze(-1)
-
     def step(
         self, y: Tensor, state: BahdanauState, attend: Attend
     ) -> tuple[Tensor, Tensor, BahdanauState]:
@@ -131,9 +123,6 @@ class RNNsearch(nn.Module):
         t = self.U_o(previous) + self.V_o(y) + self.C_o(c)
         hidden = t.unflatten(-1, (-1, 2)).amax(dim=-1)  # maxout over pairs
         return hidden, alpha, BahdanauState(s_BH=s, c_BH=state.c_BH)
-
-    def fused_refusal(self) -> str | None:
-        return "preset = rnnsearch has no fused kernel"
 
 
 class ConditionalGRU(nn.Module):
@@ -155,10 +144,6 @@ class ConditionalGRU(nn.Module):
         mean_BD = (states_BSD * real_BS1).sum(dim=1) / real_BS1.sum(dim=1).clamp(min=1)
         return torch.tanh(self.W_init(mean_BD)).to(last_BLH.dtype)
 
-    def embedded(self, token: Tensor, embedding_VE: Tensor) -> Tensor:
-        """E y_{i-1}; the first one is zero, as there."""
-        return F.embedding(token, embedding_VE) * (token != BOS).unsqueeze(-1)
-
     def step(
         self, y: Tensor, state: BahdanauState, attend: Attend
     ) -> tuple[Tensor, Tensor, BahdanauState]:
@@ -167,9 +152,6 @@ class ConditionalGRU(nn.Module):
         s = self.gru_2.step(c, query)
         hidden = torch.tanh(self.W_1(s) + self.W_2(y) + self.W_3(c))
         return hidden, alpha, BahdanauState(s_BH=s, c_BH=state.c_BH)
-
-    def fused_refusal(self) -> str | None:
-        return "preset = cgru has no fused kernel"
 
 
 class Notes(nn.Module):
@@ -184,18 +166,12 @@ class Notes(nn.Module):
         """The encoder's last state unchanged: no decoder output exists yet."""
         return torch.cat([last_BLH[:, 0], last_BLH[:, 1]], dim=-1)
 
-    def embedded(self, token: Tensor, embedding_VE: Tensor) -> Tensor:
-        return F.embedding(token, embedding_VE)
-
     def step(
         self, y: Tensor, state: BahdanauState, attend: Attend
     ) -> tuple[Tensor, Tensor, BahdanauState]:
         c, alpha = attend(state.s_BH)
         s, cell = self.lstm.step(torch.cat([y, c.to(y.dtype)], dim=-1), state.s_BH, state.c_BH)
         return s, alpha, BahdanauState(s_BH=s, c_BH=cell)
-
-    def fused_refusal(self) -> str | None:
-        return kernels.serves("additive_lstm", self.lstm.W_x, self.lstm.W_h)
 
     def fused(
         self, y_BTE: Tensor, state: BahdanauState, encoded: BahdanauEncoded, align: Additive
@@ -270,6 +246,11 @@ class Bahdanau(nn.Module):
             v_a = self.align.v_a
             init.normal_(v_a, std=v_a.shape[0] ** -0.5, generator=generator)
 
+    def _embedded(self, token: Tensor) -> Tensor:
+        """E y_{i-1}; y_0, the start symbol, embeds to zero in both GRU decoders."""
+        y = F.embedding(token, self.target_embedding)
+        return y if self.config.preset == "notes" else y * (token != BOS).unsqueeze(-1)
+
     def encode(
         self, source: Source, *, noise: Noise | None = None, want: Want = Want.NOTHING
     ) -> BahdanauEncoded:
@@ -296,7 +277,7 @@ class Bahdanau(nn.Module):
         noise: Noise | None = None,
         want: Want = Want.WEIGHTS,
     ) -> Step:
-        y = self.decoder.embedded(token_B, self.target_embedding)
+        y = self._embedded(token_B)
         y = dropped(y, self.config.dropout, "target", noise)
 
         def attend(query: Tensor) -> tuple[Tensor, Tensor]:
@@ -313,12 +294,14 @@ class Bahdanau(nn.Module):
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
     ) -> Output:
-        refusal = self.decoder.fused_refusal()
+        refusal = f"preset = {self.config.preset} has no fused kernel"
+        if self.config.preset == "notes":
+            refusal = kernels.serves("additive_lstm", self.source_embedding)
         if refusal is not None:
             took("bahdanau", f"unrolled: {refusal}")
             return unroll(self, batch, noise=noise, want=want)
         encoded = self.encode(batch.source, noise=noise)
-        y = self.decoder.embedded(batch.target_in_BT, self.target_embedding)
+        y = self._embedded(batch.target_in_BT)
         y = dropped(y, self.config.dropout, "target", noise)
         took("bahdanau", f"native {operand_precision(y)}")
         hidden, weights = self.decoder.fused(y, self.start(encoded), encoded, self.align)

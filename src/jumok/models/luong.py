@@ -39,17 +39,16 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok import kernels
-from jumok.errors import ConfigError, DataError
+from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out, unroll
 from jumok.nn import readout
-from jumok.nn.attention import Additive, Dot, General, LearnedScale, Location, mix, over_keys, weigh
+from jumok.nn.attention import ScoreName, build_score, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import Bridge, BridgeKind, DecoderStack, EncoderStack, Merge, operand_precision
+from jumok.nn.recurrent import operand_precision
 from jumok.nn.sources import reading
+from jumok.nn.stacks import Bridge, BridgeKind, DecoderStack, EncoderStack, Merge, direction_size
 from jumok.records import Batch, MapSpec, Source
-
-ScoreName = Literal["dot", "general", "concat", "location", "scaled", "learned_scale"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +89,9 @@ class LuongConfig:
     """Weights are drawn from U[-r, r]."""
 
     def __post_init__(self) -> None:
-        if self.bidirectional and self.merge == "concat" and self.hidden_size % 2:
-            raise ConfigError(
-                f"`hidden_size` ({self.hidden_size}) must be even: concat gives each direction "
-                "half of it."
-            )
+        direction_size(self.hidden_size, self.bidirectional, self.merge)
         if self.window_size < 1:
             raise ConfigError(f"`window_size` must be at least 1, but is {self.window_size}.")
-
-    @property
-    def direction_size(self) -> int:
-        halved = self.bidirectional and self.merge == "concat"
-        return self.hidden_size // 2 if halved else self.hidden_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,24 +114,6 @@ class LuongState(State):
     """t - 1"""
 
 
-def build_score(config: LuongConfig) -> nn.Module:
-    """The score of equation (8), or one of the two that are not in the paper."""
-    H = config.hidden_size
-    match config.score:
-        case "dot":
-            return Dot(H, H)
-        case "scaled":
-            return Dot(H, H, scale=H**-0.5)
-        case "general":
-            return General(H, H)
-        case "learned_scale":
-            return LearnedScale(H, H)
-        case "concat":
-            return Additive(H, H, H, key_matrix=config.concat_keys)
-        case "location":
-            return Location(H, config.maximum_length)
-
-
 class Luong(nn.Module):
     """Global or local attention with the attentional state."""
 
@@ -159,7 +131,7 @@ class Luong(nn.Module):
         self.encoder = EncoderStack(
             "lstm",
             E,
-            config.direction_size,
+            direction_size(H, config.bidirectional, config.merge),
             L,
             bidirectional=config.bidirectional,
             merge=config.merge,
@@ -177,7 +149,12 @@ class Luong(nn.Module):
             skip=config.skip,
             dropout=config.dropout,
         )
-        self.score = build_score(config)
+        self.score = build_score(
+            config.score,
+            H,
+            key_matrix=config.concat_keys,
+            maximum_length=config.maximum_length,
+        )  # (8)
         if config.window == "local-p":
             self.W_p = nn.Linear(H, H, bias=False)
             self.v_p = nn.Parameter(torch.zeros(H))
@@ -199,7 +176,7 @@ class Luong(nn.Module):
         mask_BS = read.mask_BS
         if not self.config.attend_end:
             mask_BS = mask_BS & F.pad(mask_BS, (0, 1))[:, 1:]
-        self._refuse_too_long(mask_BS)
+        self.score.check(mask_BS)
         h_0, c_0 = self.bridge(top.h_BLH, top.c_BLH)
         keys = self.score.keys(states)
         return LuongEncoded(mask_BS=mask_BS, states_BSD=states, keys_BSK=keys, h_BLH=h_0, c_BLH=c_0)
@@ -251,7 +228,9 @@ class Luong(nn.Module):
             if self.config.renormalise:
                 weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
         context = mix(weights, encoded.states_BSD)
-        return torch.tanh(self.W_c(torch.cat([context, h], dim=-1))).to(weights.dtype), weights  # (5)
+        return torch.tanh(self.W_c(torch.cat([context, h], dim=-1))).to(
+            weights.dtype
+        ), weights  # (5)
 
     def _centre(self, h: Tensor, encoded: LuongEncoded, position: Tensor) -> Tensor:
         """p_t (..., 1), 1-based; uses each row's own length, never the padded one."""
@@ -283,9 +262,7 @@ class Luong(nn.Module):
             position_BT = state.position_B[:, None] + torch.arange(x.shape[1], device=x.device)
             h_tilde, weights = self._attentional(h, encoded, position_BT)
         out = dropped(h_tilde, self.config.dropout, "readout", noise)
-        return read_out(
-            out, self.W_s.weight, self.W_s.bias, batch, want=want, weights_BTS=weights
-        )
+        return read_out(out, self.W_s.weight, self.W_s.bias, batch, want=want, weights_BTS=weights)
 
     def _fused_refusal(self) -> str | None:
         """Why the fused decoder with input feeding cannot serve this wiring; None = it can."""
@@ -324,17 +301,6 @@ class Luong(nn.Module):
             precision=operand_precision(x),
         )
         return h_tilde, weights
-
-    def _refuse_too_long(self, mask_BS: Tensor) -> None:
-        if self.config.score != "location" or torch.compiler.is_exporting():
-            return
-        longest = int(mask_BS.sum(dim=1).max())
-        if longest > self.config.maximum_length:
-            raise DataError(
-                f"a source has {longest} symbols, but score = location attends to at most "
-                f"`maximum_length` ({self.config.maximum_length}).",
-                hint="raise --model.maximum_length before training, or use another score.",
-            )
 
 
 def positions(mask_BS: Tensor) -> Tensor:

@@ -41,8 +41,9 @@ from jumok.models.scratch import initialise
 from jumok.nn import readout
 from jumok.nn.attention import attend
 from jumok.nn.noise import Noise, dropped
-from jumok.nn.recurrent import LSTM, Bridge, EncoderStack, Merge
+from jumok.nn.recurrent import LSTM
 from jumok.nn.sources import reading
+from jumok.nn.stacks import Bridge, EncoderStack, Merge, direction_size
 from jumok.records import Batch, MapSpec, Source
 
 Place = Literal["output", "next_step", "upper_layers"]
@@ -82,16 +83,7 @@ class BookAttentionConfig:
                 "above the one that asks.",
                 hint="use query_from = bottom.",
             )
-        if self.bidirectional and self.merge == "concat" and self.hidden_size % 2:
-            raise ConfigError(
-                f"`hidden_size` ({self.hidden_size}) must be even: concat gives each direction "
-                "half of it."
-            )
-
-    @property
-    def direction_size(self) -> int:
-        halved = self.bidirectional and self.merge == "concat"
-        return self.hidden_size // 2 if halved else self.hidden_size
+        direction_size(self.hidden_size, self.bidirectional, self.merge)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +120,7 @@ class AttentionSeq2seq(nn.Module):
         self.encoder = EncoderStack(
             "lstm",
             E,
-            config.direction_size,
+            direction_size(H, config.bidirectional, config.merge),
             L,
             bidirectional=config.bidirectional,
             merge=config.merge,

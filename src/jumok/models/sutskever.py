@@ -23,8 +23,8 @@ from torch.nn import init
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.noise import Noise
-from jumok.nn.recurrent import DecoderStack, EncoderStack
 from jumok.nn.sources import reading
+from jumok.nn.stacks import DecoderStack, EncoderStack
 from jumok.records import Batch, MapSpec, Source
 
 

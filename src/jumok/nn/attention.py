@@ -18,12 +18,12 @@ on the rows beside it (``bmm`` and multiply-and-sum, never a matrix-vector produ
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, DataError
 
 __all__ = [
     "Additive",
@@ -32,12 +32,17 @@ __all__ = [
     "LearnedScale",
     "Location",
     "Score",
+    "ScoreName",
     "attend",
+    "build_score",
     "dot_scores",
     "mix",
     "over_keys",
     "weigh",
 ]
+
+
+ScoreName = Literal["dot", "general", "concat", "location", "scaled", "learned_scale"]
 
 
 class Score(Protocol):
@@ -48,6 +53,10 @@ class Score(Protocol):
 
     def keys(self, states_BSD: Tensor) -> Tensor:
         """What can be computed once per sentence: states_BSD -> keys."""
+        ...
+
+    def check(self, mask_BS: Tensor) -> None:
+        """Raises DataError where a source cannot be attended to."""
         ...
 
     def __call__(self, query: Tensor, keys: Tensor) -> Tensor:
@@ -130,6 +139,9 @@ class Dot(nn.Module):
     def keys(self, states_BSD: Tensor) -> Tensor:
         return states_BSD if self.scale == 1.0 else states_BSD * self.scale
 
+    def check(self, mask_BS: Tensor) -> None:
+        """Sources of any length will do."""
+
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         return dot_scores(query, keys)
 
@@ -145,6 +157,9 @@ class General(nn.Module):
 
     def keys(self, states_BSD: Tensor) -> Tensor:
         return self.W_a(states_BSD)
+
+    def check(self, mask_BS: Tensor) -> None:
+        """Sources of any length will do."""
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         return dot_scores(query, keys)
@@ -162,6 +177,9 @@ class LearnedScale(nn.Module):
 
     def keys(self, states_BSD: Tensor) -> Tensor:
         return self.g * self.W_k(states_BSD)
+
+    def check(self, mask_BS: Tensor) -> None:
+        """Sources of any length will do."""
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         return dot_scores(query, keys)
@@ -198,6 +216,9 @@ class Additive(nn.Module):
     def keys(self, states_BSD: Tensor) -> Tensor:
         return states_BSD if self.U_a is None else self.U_a(states_BSD)
 
+    def check(self, mask_BS: Tensor) -> None:
+        """Sources of any length will do."""
+
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         hidden = self.W_a(query).unsqueeze(-2)
         if query.dim() == 3:
@@ -222,13 +243,42 @@ class Location(nn.Module):
     def keys(self, states_BSD: Tensor) -> Tensor:
         return states_BSD
 
+    def check(self, mask_BS: Tensor) -> None:
+        """Refuses a source with more symbols than there are rows in W_a."""
+        longest = int(mask_BS.sum(dim=1).max()) if mask_BS.shape[1] > self.maximum_length else 0
+        if longest > self.maximum_length:
+            raise DataError(
+                f"a source has {longest} symbols, but score = location attends to at most "
+                f"`maximum_length` ({self.maximum_length}).",
+                hint="train with a larger --model.maximum_length, or with another score.",
+            )
+
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         length = keys.shape[1]
         scores = self.W_a(query)
         if length <= self.maximum_length:
             return scores[..., :length]
-        # Padding may reach beyond the maximum; real symbols may not (checked by `encode`).
+        # Only padding can reach beyond the maximum here: `check` has refused the rest.
         return torch.nn.functional.pad(scores, (0, length - self.maximum_length))
+
+
+def build_score(
+    name: ScoreName, size: int, *, key_matrix: bool = True, maximum_length: int = 50
+) -> nn.Module:
+    """The score called ``name`` for queries and keys of one ``size``."""
+    match name:
+        case "dot":
+            return Dot(size, size)
+        case "scaled":
+            return Dot(size, size, scale=size**-0.5)
+        case "general":
+            return General(size, size)
+        case "learned_scale":
+            return LearnedScale(size, size)
+        case "concat":
+            return Additive(size, size, size, key_matrix=key_matrix)
+        case "location":
+            return Location(size, maximum_length)
 
 
 def _unequal(query_size: int, key_size: int) -> ConfigError:
