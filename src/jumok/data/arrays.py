@@ -11,7 +11,7 @@ import numpy as np
 
 from jumok.records import BOS, PAD, Batch, Source
 
-__all__ = ["InMemory", "PairData", "Ragged", "RowLengths", "collate", "pad"]
+__all__ = ["Growing", "InMemory", "PairData", "Ragged", "RowLengths", "collate", "pad"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,27 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int]]) -> Ragged:
-        """From lists of ids; memory is four bytes an id and eight a row."""
-        ids, offsets = array("i"), array("q", [0])
+        """From lists of ids."""
+        growing = Growing()
         for row in rows:
-            ids.extend(row)
-            offsets.append(len(ids))
-        return cls(np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64))
+            growing.append(row)
+        return growing.done()
+
+
+class Growing:
+    """Rows collected one by one, four bytes an id and eight a row; ``done`` hands them over."""
+
+    def __init__(self) -> None:
+        self._ids, self._offsets = array("i"), array("q", [0])
+
+    def append(self, row: Iterable[int]) -> None:
+        self._ids.extend(row)
+        self._offsets.append(len(self._ids))
+
+    def done(self) -> Ragged:
+        """What was collected, without copying it; nothing can be appended afterwards."""
+        ids = np.frombuffer(self._ids, dtype=np.int32) if self._ids else np.zeros(0, np.int32)
+        return Ragged(ids, np.frombuffer(self._offsets, dtype=np.int64))
 
 
 class PairData(Protocol):
@@ -102,7 +117,10 @@ def pad(rows: Sequence[Sequence[int]], multiple: int = 1) -> tuple[np.ndarray, n
 
 
 def collate(
-    data: PairData, rows_B: Sequence[int] | np.ndarray, *, source_multiple: int = 1,
+    data: PairData,
+    rows_B: Sequence[int] | np.ndarray,
+    *,
+    source_multiple: int = 1,
     target_multiple: int = 1,
 ) -> Batch:
     """The batch of these rows: NumPy, right padding, ``example_B`` = the row numbers.

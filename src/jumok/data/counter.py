@@ -38,12 +38,13 @@ def draw(key: int, counter_N: np.ndarray) -> np.ndarray:
         return _mix(_mix((counter + np.uint64(1)) * _GOLDEN) ^ np.uint64(key))
 
 
-def below(key: int, counter_N: np.ndarray, bound: int) -> np.ndarray:
-    """Integers in ``[0, bound)``, int64; ``bound`` at most 2**32.
+def below(key: int, counter_N: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
+    """Integers in ``[0, bound)``, int64; each bound at most 2**32, one for all or one each.
 
     By multiplication of the upper half: no value is likelier than another by more than 2**-32.
     """
-    if not 0 < bound <= 1 << 32:
+    bound = np.asarray(bound)
+    if bound.size and not (bound.min() > 0 and bound.max() <= 1 << 32):
         raise ValueError(f"`bound` must be in 1..2**32, but is {bound}.")
     high = draw(key, counter_N) >> np.uint64(32)
-    return (high * np.uint64(bound) >> np.uint64(32)).astype(np.int64)
+    return (high * bound.astype(np.uint64) >> np.uint64(32)).astype(np.int64)

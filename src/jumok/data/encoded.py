@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jumok.data.arrays import InMemory, PairData, Ragged, collate, pad, shift
+from jumok.data.arrays import Growing, InMemory, PairData, collate, pad, shift
 from jumok.data.text import Form, check_form, normalise, normalise_with_map, raw_span
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
@@ -181,15 +181,14 @@ def encode_all(
     codec: PairCodec, pairs: Iterable[tuple[str, str]], *, on_long: OnLong = "refuse"
 ) -> InMemory:
     """Every pair as ids, in memory; what is too long is refused or named in ``dropped``."""
-    dropped: list[int] = []
-    kept: list[EncodedRow] = []
+    source, target, dropped = Growing(), Growing(), list[int]()
     for row in codec.encode_pairs(pairs, on_long=on_long):
         if isinstance(row, int):
             dropped.append(row)
         else:
-            kept.append(row)
-    source, target = Ragged.of(r.source for r in kept), Ragged.of(r.target for r in kept)
-    return InMemory(source, target, tuple(dropped))
+            source.append(row.source)
+            target.append(row.target)
+    return InMemory(source.done(), target.done(), tuple(dropped))
 
 
 def _tokens(text: str, tokenizer: Tokenizer, form: Form) -> list[Token]:
