@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 from jumok.records import EOS, SPECIALS, Token
 
-__all__ = ["END", "SPACE", "clusters", "columns", "cut", "label", "labels", "plain", "visible"]
+__all__ = ["END", "SPACE", "clusters", "columns", "cut", "label", "labels", "plain", "sentence", "visible"]
 
 END, SPACE, CARRIER, NOTHING = "⏎", "␣", "◌", "∅"
 _ASCII = {END: "</s>", SPACE: "_", CARRIER: "o", NOTHING: "(empty)", "…": "~"}
 _JOINERS = frozenset("\u200c\u200d")
 _SPACES = frozenset(" \u00a0\u3000")
+_NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def label(token: Token, *, ascii: bool = False) -> str:
@@ -42,6 +43,11 @@ def visible(text: str) -> str:
     return CARRIER + shown if unicodedata.category(shown[0]).startswith("M") else shown
 
 
+def sentence(raw: str) -> str:
+    """A whole text on one line: made visible like a token, but with its spaces left as they are."""
+    return " ".join(visible(part) if part else "" for part in raw.split(" "))
+
+
 def plain(text: str) -> str:
     """``text`` in ASCII alone: our symbols by their stand-ins, all others as ``\\uXXXX``."""
     swapped = "".join(_ASCII.get(c, c) for c in text)
@@ -52,8 +58,8 @@ def _character(c: str, index: int, text: str) -> str:
     code = ord(c)
     if c in _SPACES:
         return SPACE
-    if code < 0x20 or code == 0x7F:
-        return chr(0x2421 if code == 0x7F else 0x2400 + code)
+    if c in _NAMED:
+        return _NAMED[c]
     if 0x1100 <= code <= 0x11FF:
         return _letter(c)
     if c in _JOINERS and 0 < index < len(text) - 1:
@@ -61,7 +67,7 @@ def _character(c: str, index: int, text: str) -> str:
     kind = unicodedata.category(c)
     if kind == "Cs":
         return "\ufffd"
-    return f"⟨{code:04X}⟩" if kind in {"Cc", "Cf", "Zl", "Zp", "Zs"} else c
+    return f"⟨{code:02X}⟩" if kind in {"Cc", "Cf", "Zl", "Zp", "Zs"} else c
 
 
 def _letter(jamo: str) -> str:

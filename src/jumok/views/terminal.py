@@ -128,17 +128,11 @@ def _printed(lines: list[Line], style: _Style, *, detect: bool) -> str:
 # --- heading, remarks ---------------------------------------------------------------------
 
 
-def _sentence(raw: str, style: _Style) -> str:
-    """A sentence on one line: controls made visible, spaces left as they are."""
-    shown = " ".join(text.visible(part) if part else "" for part in raw.split(" "))
-    return text.plain(shown) if style.ascii else shown
-
-
 def _heading(trace: AttentionTrace, style: _Style) -> list[Line]:
     room = max(style.width - 8, 8)
     lines: list[Line] = []
     for name, raw in (("source", trace.source_text), ("target", trace.target_text)):
-        shown = style.cut(_sentence(raw, style), room)
+        shown = style.cut(text.sentence(raw), room)
         lines.append([(f"{name}  ", "dim"), (shown, "bold")])
     if trace.score is not None:
         odds = _share(math.exp(min(trace.score, 0.0)))
@@ -240,6 +234,7 @@ def _grid(
 ) -> list[Line]:
     lines = [[(" " * (pad + 1), ""), *line] for line in _upright(sides.columns, style)]
     low, high = spread(values_TS)
+    wide = _text_width(sides.columns)
     for t, name in enumerate(rows):
         best = strongest(values_TS[t])
         line: Line = [(_left(name, pad), "bold"), (" ", "")]
@@ -248,8 +243,10 @@ def _grid(
             line.append(_cell(share, s == best, style))
         line.append((_logprob(trace, t) if sides.row_name == "target" else "", "dim"))
         if naming and best is not None:
-            found = f"{style.cut(sides.columns[best], _WIDEST_LABEL)} "
-            line += [("  ", ""), (found, "bold"), (_share(float(values_TS[t, best])), "dim")]
+            found = style.cut(sides.columns[best], _WIDEST_LABEL)
+            gap = " " * (wide - text.columns(found))
+            weight = f"{_share(float(values_TS[t, best])):>5}"
+            line += [("  ", ""), (found + gap, "bold"), (weight, "dim")]
         lines.append(line)
     return [*lines, *_scale(low, high, pad, style)]
 
