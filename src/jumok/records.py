@@ -134,6 +134,8 @@ class MapSpec:
     about: str
     is_weights: bool = False
     """True for the one map returned as ``weights`` and drawn by default."""
+    sums_to_one: bool = True
+    """False where a row may sum to less (Luong's local-p, whose Gaussian is not renormalised)."""
 
 
 @dataclass(frozen=True, kw_only=True)

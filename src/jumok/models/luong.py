@@ -118,13 +118,15 @@ class Luong(nn.Module):
     """Global or local attention with the attentional state."""
 
     paper = "step"
-    maps = (MapSpec("weights", "TS", "cross", "a_t, equation 7 or 10", is_weights=True),)
 
     def __init__(
         self, config: LuongConfig, source_size: int, target_size: int, *, seed: int = 0
     ) -> None:
         super().__init__()
         self.config = config
+        whole = config.window != "local-p" or config.renormalise
+        about = "a_t, equation 7" if config.window == "global" else "a_t, equation 7 or 10"
+        self.maps = (MapSpec("weights", "TS", "cross", about, True, sums_to_one=whole),)
         E, H, L = config.embedding_size, config.hidden_size, config.num_layers
         self.source_embedding = nn.Parameter(torch.zeros(source_size, E))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, E))

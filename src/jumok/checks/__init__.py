@@ -1,0 +1,1 @@
+"""The laws as functions: the tests and `jumok verify` call the same ones."""

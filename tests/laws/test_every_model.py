@@ -1,0 +1,44 @@
+"""The laws over every model and wiring."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
+
+from jumok.checks.laws import LAWS, forward_equals_step, invented_batch
+from jumok.nn.noise import Noise
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_law_holds(variant: Variant, law: str) -> None:
+    batch = invented_batch(SOURCE_SIZE, TARGET_SIZE)
+    finding = LAWS[law](variant.build(), batch)
+    assert finding.holds, finding
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_forward_equals_step_under_noise(variant: Variant) -> None:
+    batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, seed=2)
+    noise = Noise(seed=5, step=11, example_B=batch.example_B)
+    finding = forward_equals_step(variant.build(), batch, noise=noise)
+    assert finding.holds, finding
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_forward_equals_step_in_float32(variant: Variant) -> None:
+    """float32 is what the fused kernels serve, so here the fast path itself is compared."""
+    batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, rows=4, seed=3)
+    finding = forward_equals_step(variant.build(torch.float32), batch, tolerance=5e-5)
+    assert finding.holds, finding
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_the_seed_alone_decides_the_first_weights(variant: Variant) -> None:
+    torch.manual_seed(1)
+    one = variant.build()
+    torch.manual_seed(2)
+    other = variant.build()
+    for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
+        assert torch.equal(a, b), name

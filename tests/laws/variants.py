@@ -1,0 +1,84 @@
+"""Every model in every wiring that the laws run over, small and in float64."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import torch
+
+from jumok.models import MODELS
+
+SOURCE_SIZE, TARGET_SIZE = 17, 13
+SMALL = {"embedding_size": 6, "hidden_size": 10}
+
+
+class Variant(NamedTuple):
+    model: str
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        shown = (f"{k}={v}" for k, v in self.options.items())
+        return "-".join([self.model, *shown]).replace(" ", "")
+
+    def build(self, dtype: torch.dtype = torch.float64) -> Any:
+        entry = MODELS[self.model]
+        config = entry.config(**{**SMALL, **entry.preset, **self.options})
+        model = entry.model(config, SOURCE_SIZE, TARGET_SIZE, seed=1).to(dtype)
+        return stirred(model)
+
+
+def stirred(model: Any) -> Any:
+    """Weights large enough for every term to matter (papers start theirs near zero)."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for weight in model.parameters():
+            noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.add_(0.3 * noise.to(weight.dtype))
+    return model
+
+
+def wirings() -> list[dict[str, Any]]:
+    """Every legal (query_from, attention_to) of a deep decoder."""
+    places = ("output", "next_step", "upper_layers")
+    subsets = [c for n in (1, 2, 3) for c in itertools.combinations(places, n)]
+    return [
+        {"query_from": query, "attention_to": to}
+        for query, to in itertools.product(("bottom", "top"), subsets)
+        if not (query == "top" and "upper_layers" in to)
+    ]
+
+
+DEEP = {"num_layers": 3, "skip": True, "bidirectional": True}
+SCORES = ("dot", "general", "concat", "location", "scaled", "learned_scale")
+
+VARIANTS: list[Variant] = [
+    *(Variant(name, {}) for name in MODELS),
+    *(Variant(name, {"dropout": 0.3}) for name in MODELS),
+    Variant("plain", {"reverse_source": False}),
+    Variant("sutskever", {"num_layers": 3, "skip": True}),
+    *(Variant("attention", {**DEEP, **wiring}) for wiring in wirings()),
+    *(Variant("attention", {"bidirectional": True, "merge": m}) for m in ("sum", "mean")),
+    *(
+        Variant("luong", {"score": score, "feeding": feeding})
+        for score in SCORES
+        for feeding in (True, False)
+    ),
+    *(
+        Variant("luong", {"window": window, "window_size": 2, "feeding": feeding, **more})
+        for window, more in (
+            ("local-m", {}),
+            ("local-p", {}),
+            ("local-p", {"centre": "code", "renormalise": True}),
+        )
+        for feeding in (True, False)
+    ),
+    Variant("luong", {"score": "concat", "concat_keys": False, "attend_end": True}),
+    Variant("luong", {"num_layers": 2, "skip": True, "bias": True, "bidirectional": True}),
+    *(
+        Variant("luong", {"bridge": b, "bidirectional": True, "merge": m, "num_layers": 2})
+        for b, m in (("copy_h", "sum"), ("linear", "mean"), ("zero", "concat"))
+    ),
+]
+VARIANTS = list({str(v): v for v in VARIANTS}.values())
+"""Named by their options, without doubles."""
