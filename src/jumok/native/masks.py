@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jumok.errors import UsageError
+from jumok.native.library import available, library
 
 __all__ = ["keep_mask", "keep_mask_numpy"]
 
@@ -39,7 +40,11 @@ def keep_mask(
     """
     threshold, scale = _threshold(rate)
     example_B = np.ascontiguousarray(example_B, dtype=np.int64)
-    return keep_mask_numpy(key, example_B, time, width, threshold, scale)
+    if not available():
+        return keep_mask_numpy(key, example_B, time, width, threshold, scale)
+    mask_BTD = np.empty((len(example_B), len(time), width), np.float32)
+    library().keep_mask(key, example_B, time, threshold, scale, mask_BTD)
+    return mask_BTD
 
 
 def keep_mask_numpy(

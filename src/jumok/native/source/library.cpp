@@ -1,0 +1,72 @@
+// The functions that native/library.py calls: plain pointers, sizes and a number of threads.
+// Every function returns 0, or 1 where there was no memory.
+#include "lstm.h"
+#include "masks.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+template <class F> static int guarded(F f) {
+    try {
+        f();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+template <class F> static int by_precision(int low, F f) {
+    return guarded([&] {
+        if (low) f(bf16{});
+        else f(float{});
+    });
+}
+
+EXPORT int jumok_lanes() { return LANES; }
+EXPORT int jumok_has_bf16() {
+#if defined(__AVX512BF16__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+// The length of a row of operands of the given padded width.
+EXPORT long jumok_row(int low, long width) {
+    return low ? row_stride<bf16>(width) : row_stride<float>(width);
+}
+// How many threads a region of this library gets, and whose: the caller compares with torch's.
+EXPORT int jumok_threads(int threads) {
+    int seen = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : seen)
+    seen += 1;
+    return seen;
+}
+
+EXPORT int jumok_keep_mask(uint64_t key, const int64_t* example, long B, int64_t start,
+                           int64_t step, long T, long width, uint32_t threshold, float scale,
+                           float* out, int threads) {
+    return guarded(
+        [&] { keep_mask(key, example, B, start, step, T, width, threshold, scale, out, threads); });
+}
+
+#define LSTM_SIZES int low, int threads, long B, long T, long E, long hidden
+#define LSTM_INPUTS \
+    const float *x, const float *weight_x, const float *weight_h, const float *bias, \
+        const float *h0, const float *c0, float *h, float *c, void *gates, void *operands
+EXPORT int jumok_lstm_forward(LSTM_SIZES, LSTM_INPUTS) {
+    return by_precision(low, [&](auto g) {
+        typedef decltype(g) G;
+        Cell<G> cell{B, T, hidden, bias, c0, c, (G*)gates};
+        Columns in[2] = {{weight_x, nullptr, E, E}, {weight_h, nullptr, hidden, hidden}};
+        Lstm<G>{threads, B, T, x, h0, {in[0], in[1]}, cell, (G*)operands, h}.forward();
+    });
+}
+EXPORT int jumok_lstm_backward(LSTM_SIZES, LSTM_INPUTS, const float* dh, const float* dc,
+                               float* dx, float* dweight_x, float* dweight_h, float* dbias,
+                               float* dh0, float* dc0) {
+    return by_precision(low, [&](auto g) {
+        typedef decltype(g) G;
+        Cell<G> cell{B, T, hidden, bias, c0, c, (G*)gates};
+        Columns in[2] = {{weight_x, dweight_x, E, E}, {weight_h, dweight_h, hidden, hidden}};
+        Lstm<G>{threads, B, T, x, h0, {in[0], in[1]}, cell, (G*)operands, h}.backward(
+            dh, dc, dx, dh0, dc0, dbias);
+    });
+}
