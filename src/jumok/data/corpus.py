@@ -198,7 +198,7 @@ class PairStream:
     """
 
     def __init__(self, path: Paths, options: ReadOptions) -> None:
-        self.path: Paths = tuple(path) if isinstance(path, list) else path  # type: ignore[assignment]
+        self.path: Paths = path
         self.options = options
         self.name = path_name(self.path)
         self.file = path_name(self.path[0] if isinstance(self.path, tuple) else self.path)
@@ -291,7 +291,7 @@ def load(
         strip: drop white space around each text.
 
     Raises:
-        DataError: what is wrong in the data, with ``file:line``.
+        DataError: what is wrong in the data, with ``file:line``; no pairs at all.
         UsageError: no such file, column or option.
     """
     pairs = stream(
@@ -313,6 +313,8 @@ def load(
         numbers.append(number)
         sources.append(source)
         targets.append(target)
+    if not sources:
+        raise DataError("no pairs in it.", where=pairs.name, hint=" ".join(pairs.notes) or None)
     return Corpus(
         sources=tuple(sources),
         targets=tuple(targets),
@@ -332,7 +334,7 @@ def stream_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> Iterator
     Raises:
         DataError: a line cannot be decoded (``file:line``, byte).
     """
-    for item in lines(path, encoding):
+    for item in lines(path, encoding, old_mac=False):
         if isinstance(item, Problem):
             raise item.error(display_name(path))
         yield item[1]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from jumok.data.text import printable
 from jumok.errors import DataError, UsageError, did_you_mean
@@ -44,9 +44,8 @@ class Problem:
 
     def error(self, name: str, hint: str | None = None) -> DataError:
         excerpt = None if self.excerpt is None else printable(self.excerpt)
-        return DataError(
-            self.message, where=f"{self.name or name}:{self.line}", excerpt=excerpt, hint=hint or self.hint
-        )
+        where = f"{self.name or name}:{self.line}"
+        return DataError(self.message, where=where, excerpt=excerpt, hint=hint or self.hint)
 
 
 def display_name(path: PathLike) -> str:
@@ -87,7 +86,7 @@ def _missing(path: str) -> UsageError:
 def _open_raw(path: PathLike) -> IO[bytes]:
     name = os.fspath(path)
     if name == STDIN:
-        stdin = getattr(sys.stdin, "buffer", sys.stdin)
+        stdin: Any = getattr(sys.stdin, "buffer", sys.stdin)
         return stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin)
     try:
         return open(name, "rb", buffering=HEAD)
@@ -122,7 +121,7 @@ def _opened(path: PathLike) -> Iterator[IO[bytes]]:
             stack.enter_context(stream)
         head = _peek(stream)
         if head[:2] == b"\x1f\x8b":
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), HEAD)  # type: ignore[arg-type]
+            stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), HEAD)
         elif name.endswith(".gz") and head:
             raise DataError("the name ends in .gz, but the file is not gzip data.", where=name)
         for magic, what in _FOREIGN.items():
@@ -267,11 +266,23 @@ def _narrow_lines(
             yield number, text[:-1] if text.endswith("\n") else text
 
 
-def lines(path: PathLike, encoding: str = "utf-8") -> Iterator[Line | Problem]:
+def _refuse_old_mac(head: bytes, name: str) -> None:
+    if b"\n" not in head and head.rstrip(b"\r").count(b"\r") > 0:
+        raise DataError(
+            "the lines end in \\r alone (old Mac); only \\n ends a line here.",
+            where=name,
+            hint="tr '\\r' '\\n' < old > new",
+        )
+
+
+def lines(
+    path: PathLike, encoding: str = "utf-8", *, old_mac: bool = True
+) -> Iterator[Line | Problem]:
     """The lines of ``path`` ("-" is standard input), one at a time, gzip or not.
 
     A line ends at ``\\n`` and nowhere else; one ``\\r`` before it is dropped, and so is a byte
-    order mark at the start of the file. Memory does not grow with the file.
+    order mark at the start of the file. Memory does not grow with the file. A start of 64 KiB with
+    ``\\r`` in it and no ``\\n`` is refused unless ``old_mac`` is False.
 
     Raises:
         UsageError: no such file, folder or encoding.
@@ -286,6 +297,8 @@ def lines(path: PathLike, encoding: str = "utf-8") -> Iterator[Line | Problem]:
         if encoding == "utf-8":
             _refuse_wide(head, name)
         if "\n".encode(encoding) == b"\n":
+            if old_mac:
+                _refuse_old_mac(head, name)
             found = _narrow_lines(_raw_lines(stream, name), name, encoding, head)
         else:
             found = iter(enumerate(_wide_lines(stream, name, encoding), 1))

@@ -7,19 +7,21 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["looks_like_header", "seems_named"]
+__all__ = ["looks_like_header", "may_be_header"]
 
 _NAMES = frozenset(
-    "source target src tgt trg input output in out from to x y query answer question "
-    "word words form lemma spelling grapheme graphemes phoneme phonemes phone phones ipa "
-    "pron pronunciation romanization romanisation transliteration translation original "
-    "normalized normalised modern date iso english korean japanese chinese french german "
-    "spanish italian portuguese russian arabic hebrew hindi dutch polish turkish czech "
-    "hungarian greek finnish swedish vietnamese thai indonesian en ko ja zh fr de es it pt "
-    "ru ar he hi nl pl tr cs hu el fi sv vi th eng kor jpn fra deu spa rus "
-    "원문 번역 번역문 한국어 영어 입력 출력 발음 단어".split()
+    # What is paired, the usual languages of pairs, their codes.
+    """source target src tgt trg input output in out from to x y query answer question word words
+    form lemma spelling grapheme graphemes phoneme phonemes phone phones ipa pron pronunciation
+    romanization romanisation transliteration translation original normalized normalised modern
+    date iso 원문 번역 번역문 한국어 영어 입력 출력 발음 단어
+
+    english korean japanese chinese french german spanish italian portuguese russian arabic
+    hebrew hindi dutch polish turkish czech hungarian greek finnish swedish vietnamese thai
+    indonesian en ko ja zh fr de es it pt ru ar he hi nl pl tr cs hu el fi sv vi th eng kor jpn
+    fra deu spa rus""".split()  # noqa: SIM905
 )
-_FILLERS = frozenset("text sentence sentences column string label id lang language 1 2".split())
+_FILLERS = frozenset(("text", "sentence", "sentences", "column", "string", "label", "id", "lang"))
 
 COMMON = 0.98
 """A kind of character belongs to a column if this share of its cells has it."""
@@ -27,7 +29,7 @@ ENOUGH_ROWS = 10
 """Fewer other rows say nothing about what a column looks like."""
 
 
-def seems_named(cell: str) -> bool:
+def _seems_named(cell: str) -> bool:
     """``cell`` is a usual name of a column, such as "source_text" or "Korean"."""
     words = [w for w in re.split(r"[\s_.-]+", cell.strip().lower()) if w]
     return any(w in _NAMES for w in words) and all(w in _NAMES | _FILLERS for w in words)
@@ -69,7 +71,12 @@ def looks_like_header(first: tuple[str, str], rest: Sequence[tuple[str, str]]) -
     columns = [[row[side] for row in rest] for side in (0, 1)]
     if any(first[side] in columns[side] for side in (0, 1)):
         return False
-    named = sum(map(seems_named, first))
+    named = sum(map(_seems_named, first))
     enough = len(rest) >= ENOUGH_ROWS
     unlike = sum(_unlike(first[side], columns[side]) for side in (0, 1)) if enough else 0
     return named == 2 or unlike == 2 or (named == 1 and unlike == 1)
+
+
+def may_be_header(first: tuple[str, str]) -> bool:
+    """Whether a reader of ``first`` might take it for names, so that a note is due."""
+    return all(map(_name_shaped, first)) and any(map(_seems_named, first))

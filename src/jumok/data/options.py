@@ -27,6 +27,7 @@ Paths: TypeAlias = PathLike | tuple[PathLike, PathLike]
 Record: TypeAlias = tuple[int, str, str]
 """Line number, source, target."""
 
+
 def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
     if value not in allowed:
         choices = ", ".join(map(repr, allowed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,8 @@ def _parallel(
     paths: tuple[PathLike, PathLike], options: ReadOptions, tally: Tally
 ) -> Iterator[Record | Problem]:
     """Line n of one file with line n of the other. A count mismatch is raised at the end."""
+    if paths[0] == paths[1]:
+        raise UsageError(f"source and target are both read from {display_name(paths[0])}.")
     names = (display_name(paths[0]), display_name(paths[1]))
     sides = (lines(paths[0], options.encoding), lines(paths[1], options.encoding))
     for count in itertools.count():
@@ -110,7 +112,7 @@ def _json_record(number: int, text: str, keys: tuple[str, str]) -> Record | Prob
     except (ValueError, RecursionError) as error:
         return problem(f"not a JSON object: {error}", "one object in each line")
     if not isinstance(row, dict):
-        return problem("not a JSON object, such as {\"source\": ..., \"target\": ...}")
+        return problem('not a JSON object, such as {"source": ..., "target": ...}')
     found = []
     for key in keys:
         value = _lookup(row, key)
@@ -125,9 +127,7 @@ def _json_record(number: int, text: str, keys: tuple[str, str]) -> Record | Prob
     return number, found[0], found[1]
 
 
-def _json_lines(
-    path: PathLike, options: ReadOptions, tally: Tally
-) -> Iterator[Record | Problem]:
+def _json_lines(path: PathLike, options: ReadOptions, tally: Tally) -> Iterator[Record | Problem]:
     keys = _json_keys(options)
     for item in lines(path, options.encoding):
         if isinstance(item, Problem):
@@ -203,8 +203,9 @@ def _refusal(
     advice = f"{flag} drops such lines ({count:,} of {last:,} here)"
     if count >= last:
         advice = f"all {last:,} lines are like this" if last > 1 else ""
-    parts = [p for p in (problem.hint, advice) if p]
-    return problem.error(name, "; ".join(parts) or None)
+    hint = problem.hint or ""
+    joint = "" if not hint or not advice else " " if hint.endswith("?") else "; "
+    return problem.error(name, f"{hint}{joint}{advice}" or None)
 
 
 def _raw(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record | Problem]:

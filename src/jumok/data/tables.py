@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from jumok.data.encodings import Line, PathLike, Problem, display_name, lines
-from jumok.data.header import looks_like_header, seems_named
+from jumok.data.header import looks_like_header, may_be_header
 from jumok.data.options import ReadOptions, Record, Tally, counted
 from jumok.data.text import normalise
 from jumok.errors import DataError, UsageError, did_you_mean
@@ -46,6 +46,20 @@ class _CsvFeed:
             yield item[1] + "\n"
 
 
+def _not_csv(begun: int, ended: int, error: csv.Error) -> Problem:
+    what = str(error)
+    if "end of data" in what or "field limit" in what:
+        what = "a quote is opened and not closed"
+    if ended > begun:
+        what += f" (lines {begun:,} to {ended:,} are lost with it)"
+    return Problem(
+        line=begun,
+        message=f"not a CSV row: {what}.",
+        hint='a field with quotes is written "like ""this"""; a file without CSV quoting is read '
+        "with --format tsv --sep ,",
+    )
+
+
 def _csv_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | Problem]:
     feed = _CsvFeed(found)
     reader = csv.reader(feed, delimiter=sep, strict=True)
@@ -56,12 +70,7 @@ def _csv_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | 
         except StopIteration:
             row = None
         except csv.Error as error:
-            row = Problem(
-                line=begun,
-                message=f"not a CSV row: {error}.",
-                hint='a field with quotes is written "like ""this"""; files without CSV quoting '
-                "are read with --format tsv --sep ,",
-            )
+            row = _not_csv(begun, max(begun, feed.number), error)
         yield from feed.problems
         feed.problems.clear()
         if row is None:
@@ -69,37 +78,48 @@ def _csv_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | 
         yield row
 
 
-_SEPARATORS = (
-    ("\t", "TAB"),
-    (" ||| ", "|||"),
-    ("|||", "|||"),
-    (",", "commas"),
-    (";", "semicolons"),
-    ("|", "bars"),
-    (" ", "spaces"),
-)
+_NAMED = {"\t": "TAB", " ": "space", ",": "comma", ";": "semicolon"}
+_USUAL = (" ||| ", ",", ";", "|", " ")
 
 
-def _sep_name(sep: str) -> str:
-    return {"\t": "<TAB>", " ": "<SPACE>"}.get(sep, sep)
+def _named(sep: str) -> str:
+    return _NAMED.get(sep, repr(sep))
 
 
-def _wrong_width(number: int, cells: list[str], needed: int, sep: str) -> Problem:
-    wanted = _sep_name(sep).join(["source", "target"] if needed == 2 else ["..."] * needed)
-    text = sep.join(cells)
-    other = next(((s, n) for s, n in _SEPARATORS if s != sep and s in text), None)
-    if other:
-        name = "TAB" if sep == "\t" else repr(sep)
-        hint = f"the line has {other[1]} but no {name}; use --sep {other[0]!r} or fix it"
-        if len(cells) > 1:
-            hint = "fix the line"
+def _guess_sep(sample: list[list[str]], sep: str, needed: int) -> str | None:
+    """A character that cuts (nearly) every line into ``needed`` columns where ``sep`` does not."""
+    texts = [sep.join(cells) for cells in sample]
+    if any(len(cells) >= needed for cells in sample):
+        return None
+    signs = {c for text in texts[:100] for c in text if not c.isalnum() and c != sep}
+    fits = {s: sum(t.count(s) == needed - 1 for t in texts) for s in [" ||| ", *sorted(signs)]}
+    best = max(fits, key=lambda s: fits[s])
+    return best if fits[best] >= 0.9 * len(texts) else None
+
+
+def _sep_hint(text: str, sep: str, guess: str | None) -> str:
+    if guess:
+        return (
+            f"the lines have no {_named(sep)}, but each has a {_named(guess)}; use --sep {guess!r}"
+        )
+    other = next((s for s in _USUAL if s != sep and s in text), None)
+    if other and sep not in text:
+        return f"the line has a {_named(other)} but no {_named(sep)}; use --sep {other!r} or fix it"
+    return "fix the line"
+
+
+def _wrong_width(item: Fields, needed: int, table: _Table) -> Problem:
+    number, cells = item
+    mark = {"\t": "<TAB>", " ": "<SPACE>"}.get(table.sep, table.sep)
+    wanted = f" (source{mark}target)" if needed == 2 else ""
+    text = table.sep.join(cells)
+    if table.width < needed and len(cells) > 1:
+        hint = f"the file has {counted(table.width, 'column')}; --columns chooses two of them"
     else:
-        hint = "fix the line"
-    if text.count("\r") > 3:
-        hint = "the lines seem to end in \\r alone (old Mac); write them with \\n"
+        hint = _sep_hint(text, table.sep, table.guess)
     return Problem(
         line=number,
-        message=f"{counted(len(cells), 'column')}, expected {needed} ({wanted})",
+        message=f"{counted(len(cells), 'column')}, expected {needed}{wanted}",
         excerpt=text,
         hint=hint,
     )
@@ -110,7 +130,7 @@ def _too_wide(number: int, cells: list[str], width: int, sep: str) -> Problem:
         line=number,
         message=f"{len(cells)} columns, but the other rows have {width}.",
         excerpt=sep.join(cells),
-        hint=f"is there a {_sep_name(sep)} inside the text?",
+        hint=f"is there a {_named(sep)} inside the text?",
     )
 
 
@@ -124,10 +144,14 @@ class _Table:
     sep: str
     picks: tuple[int, int] = (0, 1)
     width: int = 0
+    guess: str | None = None
+    """A separator that would fit better."""
 
     def settle(self, head: list[Fields]) -> int:
         """Fixes columns and width; returns the line number of the header, 0 if none."""
         number, first = head[0]
+        needed = max((c for c in self.options.columns if isinstance(c, int)), default=2)
+        self.guess = _guess_sep([cells for _, cells in head], self.sep, needed)
         self.width = Counter(len(cells) for _, cells in head).most_common(1)[0][0]
         by_name = [c for c in self.options.columns if isinstance(c, str)]
         if by_name:
@@ -164,7 +188,7 @@ class _Table:
         pair = (first[low], first[high])
         if looks_like_header(pair, pairs):
             return True
-        if any(map(seems_named, pair)) and pair not in pairs:
+        if may_be_header(pair) and pair not in pairs:
             self.tally.notes.append(
                 f"{self.name}: the first row ({pair[0]}, {pair[1]}) is read as data; "
                 "--header yes takes it as names."
@@ -176,8 +200,7 @@ class _Table:
         if header_line and max(self.picks) < len(first):
             override = "" if self.options.header == "yes" else "; --header no reads it as a pair"
             self.tally.notes.append(
-                f"{self.name}: the first row ({first[low]}, {first[high]}) is the header"
-                f"{override}."
+                f"{self.name}: the first row ({first[low]}, {first[high]}) is the header{override}."
             )
         others = [i + 1 for i in range(self.width) if i not in self.picks]
         if others:
@@ -190,7 +213,7 @@ class _Table:
     def record(self, number: int, cells: list[str]) -> Record | Problem:
         low, high = self.picks
         if max(low, high) >= len(cells):
-            return _wrong_width(number, cells, max(low, high) + 1, self.sep)
+            return _wrong_width((number, cells), max(low, high) + 1, self)
         if len(cells) > self.width:
             return _too_wide(number, cells, self.width, self.sep)
         return number, cells[low], cells[high]
@@ -201,9 +224,7 @@ def is_blank(cells: Iterable[str]) -> bool:
     return not any(cells) or not any(c.strip() for c in cells)
 
 
-def _tabular(
-    found: Iterable[Fields | Problem], table: _Table
-) -> Iterator[Record | Problem]:
+def _tabular(found: Iterable[Fields | Problem], table: _Table) -> Iterator[Record | Problem]:
     found = iter(found)
     sample = list(itertools.islice(found, SAMPLE_ROWS))
     head = [f for f in sample if not isinstance(f, Problem) and not is_blank(f[1])]
