@@ -111,15 +111,16 @@ def _without(
 
 
 def _choose(weights_TS: np.ndarray, method: str, threshold: float) -> np.ndarray:
+    """True where a link is."""
     match method:
         case "argmax":
             return _strongest(weights_TS)
         case "threshold":
-            return np.greater(weights_TS, threshold)
+            return np.asarray(weights_TS > threshold)
         case "source-argmax":
             return _strongest(weights_TS.T).T
         case "mutual":
-            return _strongest(weights_TS) & _strongest(weights_TS.T).T
+            return np.asarray(_strongest(weights_TS) & _strongest(weights_TS.T).T)
         case _:
             raise UsageError(
                 f"`method` ({method!r}) must be one of {', '.join(METHODS)}."
