@@ -1,0 +1,94 @@
+"""``jumok align``: which source each target attends to, as Pharaoh links; their error rate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jumok.errors import UsageError
+from jumok.interfaces.cli.groups import Hardware, ReadingPairs, one_or_two
+from jumok.interfaces.cli.streams import json_line, say
+from jumok.interfaces.options import Machine, Reading
+
+EXAMPLES = (
+    "jumok align runs/dates test.tsv",
+    "jumok align --links links.txt --gold gold.txt",
+)
+
+
+def align(
+    model: str | None = None,
+    /,
+    *data: str,
+    gold: str | None = None,
+    links: str | None = None,
+    level: Literal["auto", "word", "token"] = "auto",
+    method: Literal["argmax", "threshold", "source-argmax", "mutual"] = "argmax",
+    threshold: float = 0.5,
+    soft: bool = False,
+    out: str | None = None,
+    json: bool = False,
+    reading: ReadingPairs = Reading(),
+    machine: Hardware = Machine(),
+) -> None:
+    """Links between source and target of given pairs: one line per pair, such as "0-0 1-2".
+
+    A link is SOURCE-TARGET, counted from 0. With --gold the last line is an object with AER,
+    precision and recall; with --links no model is needed.
+
+    Parameters
+    ----------
+    model
+        A model folder.
+    data
+        One file of pairs, or two parallel files.
+    gold
+        Gold links, a line per pair: 0-0 is sure, 1?2 is possible.
+    links
+        Score these links instead of a model's.
+    level
+        What is linked: words between spaces, or the model's symbols. auto: words where the
+        model splits words into pieces, its symbols otherwise.
+    method
+        argmax: each target's strongest source. threshold: all above it. mutual: both ways.
+    threshold
+        For --method threshold.
+    soft
+        Links with their weights, such as 0-0:0.93, down to 0.01.
+    out
+        Also write the maps to this .npz file.
+    json
+        One object per pair: links, tokens and the map.
+    """
+    from jumok.interfaces import work
+    from jumok.interfaces.requests import AlignRequest
+
+    if links is not None:
+        if gold is None or model is not None or soft or out:
+            raise UsageError(
+                "--links scores given links, so it goes with --gold and without a model.",
+                hint="jumok align --links links.txt --gold gold.txt",
+            )
+        json_line(work.score_links(links, gold))
+        return
+    if model is None:
+        raise UsageError(
+            "whose attention? Name a model folder, or give --links and --gold.",
+            hint="jumok align runs/dates pairs.tsv",
+        )
+    request = AlignRequest(
+        model=model,
+        data=one_or_two(data, "the data"),
+        level=level,
+        method=method,
+        threshold=threshold,
+        reading=reading,
+        machine=machine,
+    )
+    found = work.align(request, gold=gold, out=out)
+    for one in found:
+        if json:
+            json_line(one.to_dict())
+        else:
+            say(one.soft() if soft else one.pharaoh())
+    if gold is not None:
+        json_line(work.links_against(found, gold))

@@ -1,0 +1,82 @@
+"""``jumok inspect``: the attention of one output in the terminal, on a page, in a picture."""
+
+from __future__ import annotations
+
+from jumok.errors import UsageError
+from jumok.interfaces.cli.groups import Hardware, Search
+from jumok.interfaces.cli.streams import json_line, note, say
+from jumok.interfaces.options import Machine, Searching
+
+EXAMPLES = (
+    'jumok inspect runs/dates "27 September 1994"',
+    'jumok inspect runs/dates "1994년 9월 27일" --out map.html',
+)
+
+
+def inspect(
+    model: str,
+    text: str | None = None,
+    /,
+    *,
+    target: str | None = None,
+    out: str | None = None,
+    explain: int | None = None,
+    wiring: bool = False,
+    map: str | None = None,
+    json: bool = False,
+    searching: Search = Searching(),
+    machine: Hardware = Machine(),
+) -> None:
+    """Show what a model attends to while it writes; without a text, show the model itself.
+
+    Parameters
+    ----------
+    model
+        A model folder.
+    text
+        A source text.
+    target
+        Show the attention of this target instead of the model's own output.
+    out
+        Write the map to a file: .html, .svg, .png, .pdf or .npz.
+    explain
+        Print step K (from 1) with its numbers.
+    wiring
+        Draw the model itself, with shapes.
+    map
+        Which map to draw, by name; the main one by default.
+    json
+        One object on standard output.
+    """
+    from jumok.interfaces import work
+    from jumok.interfaces.requests import InspectRequest
+
+    if text is None and (target is not None or out or explain is not None):
+        raise UsageError(
+            "which text? The attention belongs to one.",
+            hint=f'jumok inspect {model} "a source text"',
+        )
+    request = InspectRequest(
+        model=model,
+        text=text,
+        target=target,
+        explain=explain,
+        searching=searching,
+        machine=machine,
+    )
+    if wiring:
+        say(work.wiring(request))
+    elif text is None:
+        card = work.describe(request)
+        json_line(card.to_dict()) if json else say(card.text())
+    else:
+        found = work.inspect(request)
+        if json:
+            from jumok.interfaces.cli.translate import as_json
+
+            json_line(as_json(found))
+        else:
+            say(work.drawn(found, explain=explain, name=map))
+        if out:
+            found.attention.save(out)
+            note(f"wrote {out}")

@@ -1,0 +1,116 @@
+"""``jumok train``: from a file of pairs, or from none, to a model and an honest score."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from jumok.interfaces.cli.groups import (
+    NO_KEYS,
+    ConfigurationKeys,
+    Hardware,
+    ReadingPairs,
+    comma,
+    one_or_two,
+    seconds,
+)
+from jumok.interfaces.cli.progress import Progress
+from jumok.interfaces.cli.streams import note, say
+from jumok.interfaces.options import Machine, Reading
+
+EXAMPLES = (
+    "jumok train @reverse --time 5s --out runs/reverse",
+    "jumok train pairs.tsv --model luong --optim.lr 3e-4 --out runs/pairs",
+)
+
+
+def train(
+    *data: str,
+    dev: str | None = None,
+    test: str | None = None,
+    out: Annotated[str | None, Parameter(alias="-o")] = None,
+    model: str | None = None,
+    config: str | None = None,
+    resume: str | None = None,
+    start_from: Annotated[str | None, Parameter(name="--from")] = None,
+    time: str | None = None,
+    seed: int | None = None,
+    precision: Literal["auto", "float32", "bf16"] | None = None,
+    languages: str | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    json: bool = False,
+    reading: ReadingPairs = Reading(),
+    machine: Hardware = Machine(),
+    keys: ConfigurationKeys = NO_KEYS,
+) -> int:
+    """Train a model on pairs; end with a score on inputs it has never seen, and a picture.
+
+    Every key of the configuration is an option too, such as --model.hidden_size 256 or
+    --optim.lr 3e-4; "jumok init" prints them all with their meaning. Options win over the
+    --config file, which wins over what the data suggest.
+
+    Parameters
+    ----------
+    data
+        One file of pairs (.tsv, .csv, .jsonl, .gz, - for standard input), two parallel files,
+        or a built-in task: @dates @addition @reverse @copy @sort. Nothing is @dates.
+    dev
+        Pairs that choose the model; two parallel files with a comma between. By default a part
+        of the data.
+    test
+        Pairs read once, after the choice. By default a part of the data.
+    out
+        The model folder; by default runs/ and the name of the data.
+    model
+        Which model; by default the data decide and the reason is printed.
+    config
+        A TOML file of keys, such as jumok init or a model folder's config.toml.
+    resume
+        Go on with an interrupted run, exactly where it stopped.
+    start_from
+        Go on from a finished model with these other data.
+    time
+        Stop after so long: 90s, 10m, 1h30m.
+    seed
+        The seed of everything random.
+    precision
+        auto takes bf16 where the processor has it.
+    languages
+        For @dates: all, or names with commas such as ko,en,de.
+    force
+        Replace the model in the output folder.
+    quiet
+        No progress.
+    json
+        Events as JSON lines on standard output.
+    """
+    from jumok.interfaces import work
+    from jumok.interfaces.requests import TrainRequest
+
+    request = TrainRequest(
+        data=one_or_two(data, "the data"),
+        dev=comma(dev),
+        test=comma(test),
+        out=out,
+        model=model,
+        config=config,
+        keys=keys,
+        resume=resume,
+        start_from=start_from,
+        seconds=seconds(time),
+        seed=seed,
+        precision=precision,
+        languages=languages,
+        force=force,
+        reading=reading,
+        machine=machine,
+    )
+    with Progress(json=json, quiet=quiet) as progress:
+        result = work.train(request, progress)
+    if not json:
+        say(result.report)
+        for line in result.files:
+            note(line)
+    return 0

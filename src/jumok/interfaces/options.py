@@ -1,0 +1,58 @@
+"""Options that several commands share; their fields are flags, their strings the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Machine", "Reading", "Searching"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files of pairs are read."""
+
+    columns: str = "1,2"
+    """The two columns, source first: numbers from 1, names of the header, or keys of JSON lines."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line names the columns."""
+    sep: str | None = None
+    """What stands between columns, if not a tab (comma in .csv)."""
+    encoding: str = "utf-8"
+    """The encoding of the files, such as cp949 or utf-16."""
+    skip_bad: bool = False
+    """Leave out and count lines that cannot be used, instead of stopping at the first."""
+    skip_long: bool = False
+    """Leave out and count pairs that are too long, instead of stopping at the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What the work runs on."""
+
+    threads: int | None = None
+    """Threads to compute with; the default is what torch chooses."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searching:
+    """How outputs are looked for; every other choice is a key such as --search.length_penalty."""
+
+    beam: int | None = None
+    """Hypotheses kept per line; 1 is greedy. The default is 1, or N with --nbest N."""
+    nbest: int = 1
+    """Hypotheses returned per line."""
+    sample: bool = False
+    """Draw outputs at random instead of looking for the best."""
+    temperature: float = 1.0
+    """With --sample: below 1 keeps to what is likely, above 1 ventures."""
+    top_k: int = 0
+    """With --sample: draw among the best K symbols; 0 is all."""
+    top_p: float = 1.0
+    """With --sample: draw among the fewest symbols that reach this probability."""
+    seed: int = 0
+    """With --sample: the seed of the draws."""
+    max_length: int | None = None
+    """Hard limit on the symbols of one output."""

@@ -1,0 +1,149 @@
+"""What the commands ask of the house: plain records, so that ``--help`` needs nothing else.
+
+``interfaces/work.py`` answers them. Each request is what one command line said, checked for form
+only; files are opened, and keys of the configuration looked up, by whoever does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jumok.interfaces.options import Machine, Reading, Searching
+
+__all__ = [
+    "AlignRequest",
+    "DataRequest",
+    "EvaluateRequest",
+    "InitRequest",
+    "InspectRequest",
+    "ScoreRequest",
+    "TrainRequest",
+    "TranslateRequest",
+    "VerifyRequest",
+]
+
+Keys = Mapping[str, str]
+"""Dotted configuration keys with the text given for them: ``{"optim.lr": "3e-4"}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """``jumok train``."""
+
+    data: tuple[str, ...] = ()
+    """One file of pairs or a built-in ``@task``; or two parallel files. Empty: ``@dates``."""
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    out: str | None = None
+    model: str | None = None
+    config: str | None = None
+    keys: Keys = field(default_factory=dict)
+    resume: str | None = None
+    start_from: str | None = None
+    seconds: float | None = None
+    """Stop after so long."""
+    seed: int | None = None
+    precision: Literal["auto", "float32", "bf16"] | None = None
+    languages: str | None = None
+    """For ``@dates``: ``all``, or names with commas."""
+    force: bool = False
+    reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateRequest:
+    """``jumok translate``; the lines come beside it."""
+
+    model: str
+    searching: Searching = field(default_factory=Searching)
+    keys: Keys = field(default_factory=dict)
+    prefix: str = ""
+    replace_unknown: bool = False
+    alternatives: int = 0
+    attention: bool = True
+    batch_size: int = 64
+    bits: bool = True
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """``jumok evaluate``."""
+
+    model: str
+    data: tuple[str, ...]
+    against: str | None = None
+    errors: int = 0
+    searching: Searching = field(default_factory=Searching)
+    keys: Keys = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """``jumok score``."""
+
+    model: str
+    data: tuple[str, ...]
+    reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignRequest:
+    """``jumok align`` over a model's attention."""
+
+    model: str
+    data: tuple[str, ...]
+    level: Literal["auto", "word", "token"] = "auto"
+    method: str = "argmax"
+    threshold: float = 0.5
+    reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRequest:
+    """``jumok inspect``."""
+
+    model: str
+    text: str | None = None
+    target: str | None = None
+    explain: int | None = None
+    searching: Searching = field(default_factory=Searching)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRequest:
+    """``jumok data``."""
+
+    data: tuple[str, ...]
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    seed: int = 0
+    reading: Reading = field(default_factory=Reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitRequest:
+    """``jumok init``."""
+
+    model: str | None = None
+    config: str | None = None
+    keys: Keys = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """``jumok verify``."""
+
+    model: str
+    data: tuple[str, ...] = ()
+    rows: int = 32
+    reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
