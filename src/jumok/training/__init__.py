@@ -1,0 +1,1 @@
+"""Batch + model -> checkpoint: losses, schedules, one visible loop, exact resume."""
