@@ -8,11 +8,14 @@ The mixing is the finaliser of SplitMix64 (Steele, Lea and Flood 2014), applied 
 from __future__ import annotations
 
 import hashlib
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["below", "draw", "key"]
 
+_Unsigned: TypeAlias = NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
@@ -25,13 +28,13 @@ def key(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _mix(x: _Unsigned) -> _Unsigned:
     x = (x ^ (x >> np.uint64(30))) * _FIRST
     x = (x ^ (x >> np.uint64(27))) * _SECOND
     return x ^ (x >> np.uint64(31))
 
 
-def draw(key: int, counter_N: np.ndarray) -> np.ndarray:
+def draw(key: int, counter_N: np.ndarray) -> _Unsigned:
     """Uniform uint64 numbers, one for each non-negative counter; any shape."""
     counter = np.asarray(counter_N).astype(np.uint64)
     with np.errstate(over="ignore"):

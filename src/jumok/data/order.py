@@ -9,9 +9,9 @@ number of workers cannot change what a batch holds.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from bisect import bisect_right
 from math import isqrt
 from typing import Any, NamedTuple, Protocol
 

@@ -7,6 +7,7 @@ ordinary text. What a Unicode normal form changes is the codec's affair (``encod
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Tokenizer(Protocol):
         """The text alone."""
         ...
 
+    def alphabet(self) -> list[str]:
+        """Symbols to know even where training does not use them; mostly none."""
+        ...
+
     def to_dict(self) -> dict[str, object]:
         """Plain values from which, with ``files``, ``restore`` makes the tokenizer again."""
         ...
@@ -97,6 +102,9 @@ class Character:
     def detokenize(self, symbols: Sequence[str]) -> str:
         return "".join(symbols)
 
+    def alphabet(self) -> list[str]:
+        return []
+
     def to_dict(self) -> dict[str, object]:
         return {"unit": self.unit}
 
@@ -122,6 +130,9 @@ class Grapheme:
 
     def detokenize(self, symbols: Sequence[str]) -> str:
         return "".join(symbols)
+
+    def alphabet(self) -> list[str]:
+        return []
 
     def to_dict(self) -> dict[str, object]:
         return {"unit": self.unit}
@@ -164,6 +175,9 @@ class Jamo:
     def detokenize(self, symbols: Sequence[str]) -> str:
         return self.join(symbols)[0]
 
+    def alphabet(self) -> list[str]:
+        return []
+
     def to_dict(self) -> dict[str, object]:
         return {"unit": self.unit}
 
@@ -195,14 +209,17 @@ def _tail(symbol: str) -> int:
 def _syllable(symbols: Sequence[str], i: int) -> tuple[int, str]:
     """How many symbols from ``i`` on make up the next character, and that character."""
     ahead = symbols[i : i + 3]
-    if len(ahead) > 1 and _is_letter(ahead[0], _LEAD, _NUM_LEADS):
-        if _is_letter(ahead[1], _VOWEL, _NUM_VOWELS):
-            tail = _tail(ahead[2]) if len(ahead) > 2 else 0
-            lead, vowel = ord(ahead[0]) - _LEAD, ord(ahead[1]) - _VOWEL
-            code = (lead * _NUM_VOWELS + vowel) * _NUM_TAILS + tail
-            return 3 if tail else 2, chr(_SYLLABLE + code)
-    bare = len(ahead[0]) == 2 and ahead[0][0] == _BARE and _letters(ahead[0][1])[0] == ahead[0]
-    return 1, ahead[0][1] if bare else ahead[0]
+    vowel = ord(ahead[1]) - _VOWEL if _is_vowel(ahead[1:2]) else -1
+    if vowel < 0 or not _is_letter(ahead[0], _LEAD, _NUM_LEADS):
+        bare = len(ahead[0]) == 2 and _letters(ahead[0][1])[0] == ahead[0]
+        return 1, ahead[0][1] if bare else ahead[0]
+    tail = _tail(ahead[2]) if len(ahead) > 2 else 0
+    code = ((ord(ahead[0]) - _LEAD) * _NUM_VOWELS + vowel) * _NUM_TAILS + tail
+    return 3 if tail else 2, chr(_SYLLABLE + code)
+
+
+def _is_vowel(symbols: Sequence[str]) -> bool:
+    return bool(symbols) and _is_letter(symbols[0], _VOWEL, _NUM_VOWELS)
 
 
 @dataclass(frozen=True)
@@ -233,6 +250,9 @@ class Space:
 
     def detokenize(self, symbols: Sequence[str]) -> str:
         return " ".join(symbols)
+
+    def alphabet(self) -> list[str]:
+        return []
 
     def to_dict(self) -> dict[str, object]:
         return {"unit": self.unit}
@@ -286,6 +306,9 @@ class Word:
     def detokenize(self, symbols: Sequence[str]) -> str:
         return self.join(symbols)[0]
 
+    def alphabet(self) -> list[str]:
+        return []
+
     def to_dict(self) -> dict[str, object]:
         return {"unit": self.unit}
 
@@ -298,22 +321,29 @@ def _texts(tokens: Sequence[Token]) -> list[str]:
 
 
 def _is_word(piece: str) -> bool:
-    return piece[0] == "_" or unicodedata.category(piece[0])[0] in "LMN"
+    return piece[0].isalnum() or piece[0] == "_" or _is_mark(piece[0])
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
+
+
+_RUN = re.compile(r"\w+|\W")
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
     """Spans of words and of other characters, without the spaces that no mark means."""
-    end = 0
-    for i, character in enumerate(text):
-        if i < end:
-            continue
-        end = i + 1
-        if _is_word(character):
-            while end < len(text) and _is_word(text[end]):
-                end += 1
-        elif character == " " and _is_plain_space(text, i):
-            continue
-        yield i, end
+    start = end = 0
+    for match in _RUN.finditer(text):
+        at = match.start()
+        if at > start and not (_is_word(text[at]) and _is_word(text[start])):
+            yield start, end
+            start = at
+        end = match.end()
+        if match[0] == " " and _is_plain_space(text, at):
+            start = end
+    if end > start:
+        yield start, end
 
 
 def _is_plain_space(text: str, i: int) -> bool:

@@ -23,9 +23,9 @@ def addition(
     """``n`` training sums of two numbers of 1 to ``digits`` digits.
 
     The length of each number is drawn first, so that short ones are not rare; no question comes
-    twice. With ``padded`` both sides are filled up with spaces on the right, as in "Deep Learning from
-    Scratch 2" chapter 7 (7 and 4 characters for 3 digits; the book's "_" is the start symbol
-    here).
+    twice. With ``padded`` both sides are filled up with spaces on the right, as in "Deep
+    Learning from Scratch 2" chapter 7 (7 and 4 characters for 3 digits; the book's "_" is the
+    start symbol here).
 
     Raises:
         ConfigError: more examples are asked for than there are, or ``digits`` is not in 1..9.
@@ -48,7 +48,8 @@ def addition(
 def _numbers(key: int, counters_N: np.ndarray, digits: int) -> list[int]:
     """Numbers below 10**length, the length drawn first, so that short ones are not rare."""
     lengths_N = 1 + below(key, 2 * counters_N, digits)
-    return below(key, 2 * counters_N + 1, 10**lengths_N).tolist()
+    numbers: list[int] = below(key, 2 * counters_N + 1, 10**lengths_N).tolist()
+    return numbers
 
 
 def _sum(left: int, right: int, digits: int, padded: bool) -> Pair:

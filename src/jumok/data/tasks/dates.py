@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from jumok.data.counter import key
 from jumok.data.order import Permutation
 from jumok.data.tasks.task_data import Pair, TaskData
 from jumok.data.text import normalise
-from jumok.errors import ConfigError, MissingExtraError, did_you_mean
+from jumok.errors import ConfigError, did_you_mean
 
 __all__ = ["FORMATS", "LANGUAGES", "dates"]
 
@@ -23,7 +23,7 @@ LANGUAGES = (
     *("tr", "fi", "hu", "el", "he", "ka", "hy", "fa", "bn", "sw", "eu", "cy", "pl"),
 )
 """The 26 languages of the built-in task; ``languages="all"`` takes every one Babel knows."""
-FORMATS = ("medium", "long", "full")
+FORMATS: tuple[Literal["medium", "long", "full"], ...] = ("medium", "long", "full")
 YEARS = (1950, 2019)
 OTHER_YEARS = ((1900, 1949), (2020, 2049))
 DEV_SHARE, TEST_SHARE = 0.05, 0.1
@@ -42,7 +42,7 @@ def dates(
     dev: int = 1000,
     test: int = 2000,
 ) -> TaskData:
-    """``n`` training pairs such as "1994년 9월 27일" -> "1994-09-27", in medium, long and full form.
+    """``n`` training pairs such as "1994년 9월 27일" -> "1994-09-27"; medium, long, full forms.
 
     The days of ``years`` are shared out: a day of dev or test is in training in no language, and
     no source text of theirs is either. ``extra["years never seen"]`` has ``other_years``.
@@ -54,7 +54,6 @@ def dates(
 
     Raises:
         ConfigError: an unknown language, or more pairs asked for than there are.
-        MissingExtraError: Babel is not installed.
     """
     names = _languages(languages)
     writers = _writers(names)
@@ -144,10 +143,8 @@ def _languages(languages: str | Sequence[str]) -> list[str]:
 
 
 def _known() -> list[str]:
-    try:
-        from babel.localedata import locale_identifiers
-    except ImportError:
-        raise MissingExtraError("Babel", "dates", "the dates task") from None
+    from babel.localedata import locale_identifiers
+
     return sorted(locale_identifiers())
 
 

@@ -47,12 +47,12 @@ def sample_apart(
         ConfigError: so few sources are left that nearly all that ``make`` gives were there.
     """
     fresh = _fresh(make)
-    corpora = []
+    corpora: list[Corpus] = []
     for part, size in sizes.items():
         pairs = list(islice(fresh, size))
         if len(pairs) < size:
             raise ConfigError(
-                f"{name}: only {sum(map(len, corpora)) + len(pairs)} different sources were "
+                f"{name}: only {sum(len(c) for c in corpora) + len(pairs)} different sources were "
                 f"found for {' + '.join(f'{s} {p}' for p, s in sizes.items())} pairs.",
                 hint="ask for fewer pairs or for longer ones.",
             )
