@@ -102,9 +102,9 @@ def _sep_hint(text: str, sep: str, guess: str | None) -> str:
         return (
             f"the lines have no {_named(sep)}, but each has a {_named(guess)}; use --sep {guess!r}"
         )
-    other = next((s for s in _USUAL if s != sep and s in text), None)
+    other = next((s for s in _USUAL if s != sep and all(text.partition(s))), None)
     if other and sep not in text:
-        return f"the line has a {_named(other)} but no {_named(sep)}; use --sep {other!r} or fix it"
+        return f"the line has a {_named(other)} but no {_named(sep)}; fix the line"
     return "fix the line"
 
 

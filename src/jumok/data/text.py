@@ -14,6 +14,7 @@ __all__ = [
     "NearKey",
     "Offsets",
     "check_form",
+    "is_nfc",
     "loose_key",
     "normalise",
     "normalise_with_map",
@@ -170,3 +171,8 @@ def printable(text: str, limit: int = 80) -> str:
     """``text`` for a message: at most ``limit`` characters, controls written as escapes."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
     return re.sub(r"[^ -~]", _escape, shown)
+
+
+def is_nfc(text: str) -> bool:
+    """Whether NFC would leave ``text`` as it is."""
+    return text.isascii() or unicodedata.is_normalized("NFC", text)
