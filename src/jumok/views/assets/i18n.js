@@ -1,0 +1,118 @@
+// Words of the page in English and Korean.
+
+const WORDS = {
+  en: {
+    about: "attention you can see",
+    alternatives: "Candidates at this step",
+    alternativesOnly: "This model has no attention; each step shows its most likely symbols.",
+    end: "end of sentence",
+    entropy: "spread",
+    finished: "finished",
+    help: "Keys and gestures",
+    hint: "Point at a symbol or a cell. Click keeps it, Esc lets go.",
+    language: "한국어",
+    limit: "Stopped at the length limit: no end symbol was produced.",
+    looksAt: "Looks at",
+    lookedAt: "Looked at by",
+    map: "Map",
+    matrix: "Attention map: rows are {rows}, columns are {columns}. Arrow keys move.",
+    mean: "mean spread",
+    overall: "This sentence",
+    probability: "probability",
+    rank: "rank",
+    rest: "all others",
+    save: "Save",
+    saveJson: "Trace (JSON)",
+    savePng: "Picture (PNG)",
+    saveTsv: "Table (TSV)",
+    scale: "Shade",
+    scaleLog: "logarithm, 0.0001 to 1",
+    scaleRow: "each row by its largest",
+    scaleUnit: "weight, 0 to 1",
+    score: "score",
+    sentence: "sentence",
+    sentences: "Sentences",
+    slot: "slot",
+    source: "source",
+    space: "space",
+    spreadValue: "{bits} bits, as over {n} symbols",
+    step: "step {t} of {n}",
+    table: "All numbers as a table",
+    tableTop: "The strongest symbols of each row",
+    target: "target",
+    weight: "weight",
+    keys: [
+      ["↑ ↓", "the row above or below"],
+      ["← →", "the column before or after"],
+      ["Home End", "first or last column"],
+      ["[ ]", "the map before or after"],
+      ["p n", "the sentence before or after"],
+      ["Esc", "let go"],
+      ["?", "this list"],
+    ],
+  },
+  ko: {
+    about: "눈으로 보는 어텐션",
+    alternatives: "이 단계의 후보",
+    alternativesOnly: "어텐션이 없는 모델입니다. 단계마다 가장 그럴듯한 기호를 보여 줍니다.",
+    end: "문장 끝",
+    entropy: "퍼짐",
+    finished: "끝맺음",
+    help: "글쇠와 조작",
+    hint: "기호나 칸을 가리켜 보세요. 누르면 고정되고 Esc를 누르면 풀립니다.",
+    language: "English",
+    limit: "길이 제한에서 멈췄습니다. 끝 기호가 나오지 않았습니다.",
+    looksAt: "주목하는 곳",
+    lookedAt: "여기를 주목하는 곳",
+    map: "맵",
+    matrix: "어텐션 맵: 행은 {rows}, 열은 {columns}. 화살표 글쇠로 움직입니다.",
+    mean: "평균 퍼짐",
+    overall: "이 문장",
+    probability: "확률",
+    rank: "순위",
+    rest: "나머지 모두",
+    save: "저장",
+    saveJson: "트레이스 (JSON)",
+    savePng: "그림 (PNG)",
+    saveTsv: "표 (TSV)",
+    scale: "농담",
+    scaleLog: "로그, 0.0001–1",
+    scaleRow: "행마다 최댓값 기준",
+    scaleUnit: "가중치, 0–1",
+    score: "점수",
+    sentence: "문장",
+    sentences: "문장 목록",
+    slot: "칸",
+    source: "원문",
+    space: "빈칸",
+    spreadValue: "{bits}비트, 기호 {n}개에 고르게 퍼진 셈",
+    step: "{n}단계 중 {t}단계",
+    table: "모든 수를 표로",
+    tableTop: "행마다 가장 강한 기호",
+    target: "출력",
+    weight: "가중치",
+    keys: [
+      ["↑ ↓", "윗행, 아랫행"],
+      ["← →", "앞 열, 뒤 열"],
+      ["Home End", "첫 열, 끝 열"],
+      ["[ ]", "앞 맵, 뒤 맵"],
+      ["p n", "앞 문장, 뒤 문장"],
+      ["Esc", "고정 풀기"],
+      ["?", "이 목록"],
+    ],
+  },
+};
+
+/** The language to begin with. */
+export function preferred() {
+  return navigator.language?.toLowerCase().startsWith("ko") ? "ko" : "en";
+}
+
+/** `say("step", {t: 1, n: 3})` in `language`. */
+export function speaker(language) {
+  return (key, values = {}) => {
+    const text = WORDS[language][key];
+    if (typeof text !== "string") return text;
+    return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  };
+}

@@ -1,0 +1,50 @@
+// The list of sentences, sortable: the worst first finds bugs.
+
+import { number } from "./decode.js";
+import { el } from "./dom.js";
+import { digits } from "./measure.js";
+
+/** @param {(sentence: number) => void} onPick */
+export function createSentences(document_, extras, onPick) {
+  const root = el("nav", { class: "sentences" });
+  let by = "number";
+  let down = false;
+  const keys = {
+    number: (i) => i,
+    score: (i) => number(document_.traces[i].score) ?? Infinity,
+    entropy: (i) => extras.entropy[i] ?? -Infinity,
+  };
+
+  function head(key, text, redraw) {
+    const sorted = key === by ? (down ? "descending" : "ascending") : "none";
+    const turn = () => {
+      down = key === by ? !down : key === "entropy";
+      by = key;
+      redraw();
+    };
+    return el("th", { scope: "col", "aria-sort": sorted },
+      el("button", { type: "button", onclick: turn }, text, sorted === "none" ? "" : down ? " ↓" : " ↑"));
+  }
+
+  function draw(current, say) {
+    const places = document_.traces.map((_, i) => i);
+    places.sort((a, b) => (keys[by](a) - keys[by](b) || a - b) * (down ? -1 : 1));
+    const redraw = () => draw(current, say);
+    const rows = places.map((i) => {
+      const trace = document_.traces[i];
+      const pick = el("button", { type: "button", class: "pick", "aria-current": i === current ? "true" : null,
+        onclick: () => onPick(i) },
+      el("bdi", {}, trace.source_text), el("bdi", { class: "out" }, trace.target_text));
+      return el("tr", { class: i === current ? "current" : null },
+        el("td", { class: "count" }, String(i + 1)), el("td", {}, pick),
+        el("td", { class: "count" }, digits(keys.score(i), 2)),
+        el("td", { class: "count" }, extras.entropy[i] == null ? "–" : digits(extras.entropy[i], 2)));
+    });
+    root.replaceChildren(el("h2", {}, `${say("sentences")} (${places.length})`), el("div", { class: "scroll" },
+      el("table", {}, el("thead", {}, el("tr", {}, head("number", "#", redraw),
+        el("th", { scope: "col" }, say("sentence")), head("score", say("score"), redraw),
+        head("entropy", say("entropy"), redraw))), el("tbody", {}, ...rows))));
+    root.querySelector(".current")?.scrollIntoView?.({ block: "nearest" });
+  }
+  return { root, draw };
+}
