@@ -80,7 +80,7 @@ class Keeper:
         prepare(folder, disk=disk)
         journal = Journal(folder / "metrics.jsonl", every=run.options.log_every)
         self._journal = self._stack.enter_context(journal)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), run.at.step
         self._settings = _settings(run)
 
     def _check_space(self) -> None:
@@ -112,8 +112,10 @@ class Keeper:
         self._journal(event)
 
     def due(self) -> bool:
-        """True where the last save is longer ago than ``checkpoint_seconds``."""
-        return time.monotonic() - self._saved_at >= self._run.options.checkpoint_seconds
+        """True where there is something new and the last save is too long ago."""
+        age = time.monotonic() - self._saved_at
+        new = self._run.at.step != self._saved_step
+        return new and age >= self._run.options.checkpoint_seconds
 
     def save(self) -> SaveFailed | None:
         """Writes a checkpoint; what went wrong, where training goes on all the same."""
@@ -126,7 +128,7 @@ class Keeper:
                 raise
             return SaveFailed(step=self._run.at.step, message=error.message)
         finally:
-            self._saved_at = time.monotonic()
+            self._saved_at, self._saved_step = time.monotonic(), self._run.at.step
         return None
 
     def _files(self) -> dict[str, bytes]:
@@ -188,7 +190,7 @@ class Keeper:
             self._restore(found.folder, document)
         except (KeyError, TypeError, IndexError, AttributeError):
             raise ModelFolderError(f"{where}: not a cursor that jumok wrote.") from None
-        self.last = found.folder.path
+        self.last, self._saved_step = found.folder.path, self._run.at.step
         notes = [f"passed over: {reason}" for reason in found.rejected]
         if self._journal.position()[0] < document["metrics"][0]:
             notes.append(f"{self._journal.path} was gone, so a new one is begun")
