@@ -1,6 +1,7 @@
 // The functions that native/library.py calls: plain pointers, sizes and a number of threads.
 // Every function returns 0, or 1 where there was no memory.
 #include "lstm.h"
+#include "luong.h"
 #include "masks.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -13,7 +14,7 @@ template <class F> static int guarded(F f) {
         return 1;
     }
 }
-template <class F> static int by_precision(int low, F f) {
+template <class F> static int by_precision(long low, F f) {
     return guarded([&] {
         if (low) f(bf16{});
         else f(float{});
@@ -47,7 +48,7 @@ EXPORT int jumok_keep_mask(uint64_t key, const int64_t* example, long B, int64_t
         [&] { keep_mask(key, example, B, start, step, T, width, threshold, scale, out, threads); });
 }
 
-#define LSTM_SIZES int low, int threads, long B, long T, long E, long hidden
+#define LSTM_SIZES long low, long threads, long B, long T, long E, long hidden
 #define LSTM_INPUTS \
     const float *x, const float *weight_x, const float *weight_h, const float *bias, \
         const float *h0, const float *c0, float *h, float *c, void *gates, void *operands
@@ -56,7 +57,7 @@ EXPORT int jumok_lstm_forward(LSTM_SIZES, LSTM_INPUTS) {
         typedef decltype(g) G;
         Cell<G> cell{B, T, hidden, bias, c0, c, (G*)gates};
         Columns in[2] = {{weight_x, nullptr, E, E}, {weight_h, nullptr, hidden, hidden}};
-        Lstm<G>{threads, B, T, x, h0, {in[0], in[1]}, cell, (G*)operands, h}.forward();
+        Lstm<G>{(int)threads, B, T, x, h0, {in[0], in[1]}, cell, (G*)operands, h}.forward();
     });
 }
 EXPORT int jumok_lstm_backward(LSTM_SIZES, LSTM_INPUTS, const float* dh, const float* dc,
@@ -66,7 +67,45 @@ EXPORT int jumok_lstm_backward(LSTM_SIZES, LSTM_INPUTS, const float* dh, const f
         typedef decltype(g) G;
         Cell<G> cell{B, T, hidden, bias, c0, c, (G*)gates};
         Columns in[2] = {{weight_x, dweight_x, E, E}, {weight_h, dweight_h, hidden, hidden}};
-        Lstm<G>{threads, B, T, x, h0, {in[0], in[1]}, cell, (G*)operands, h}.backward(
+        Lstm<G>{(int)threads, B, T, x, h0, {in[0], in[1]}, cell, (G*)operands, h}.backward(
             dh, dc, dx, dh0, dc0, dbias);
+    });
+}
+
+#define LUONG_SIZES \
+    long low, long threads, long B, long T, long E, long hidden, long S, long D, long F
+#define LUONG_INPUTS \
+    const float *x, const float *weight_x, const float *weight_h, const float *bias, \
+        const float *keys, const float *values, const uint8_t *mask, const float *weight_c, \
+        const float *bias_c, const float *h0, const float *c0, const float *feed0, \
+        const float *feed_mask, float *out, float *weights, float *h_last, float *c, void *gates, \
+        void *operands, void *joined
+// weight_x is [4 hidden][E + F]: on the embedding, then on what is fed back.
+#define LUONG(dx, dh, dc)                                                                       \
+    typedef decltype(g) G;                                                                      \
+    float *dfed = dx ? dx + E : nullptr, *dstate = dc ? dc + D : nullptr;                       \
+    Luong<G> luong {                                                                            \
+        (int)threads, B, T, F, x, h0, feed0, feed_mask,                                         \
+            {{weight_x, dx, E + F, E}, {weight_x + E, dfed, E + F, F}, {weight_h, dh, hidden, hidden}}, \
+            {{weight_c, dc, D + hidden, D}, {weight_c + D, dstate, D + hidden, hidden}}, bias_c, \
+            {keys, values, mask, S, hidden, D, weights}, {B, T, hidden, bias, c0, c, (G*)gates}, \
+            (G*)operands, (G*)joined, h_last, out                                               \
+    }
+EXPORT int jumok_luong_feed_forward(LUONG_SIZES, LUONG_INPUTS) {
+    return by_precision(low, [&](auto g) {
+        float* none = nullptr;
+        LUONG(none, none, none);
+        luong.forward();
+    });
+}
+EXPORT int jumok_luong_feed_backward(
+    LUONG_SIZES, LUONG_INPUTS, const float* dout, const float* dweights, const float* dh_last,
+    const float* dc_last, float* dx, float* dweight_x, float* dweight_h, float* dbias,
+    float* dkeys, float* dvalues, float* dweight_c, float* dbias_c, float* dh0, float* dc0,
+    float* dfeed0) {
+    return by_precision(low, [&](auto g) {
+        LUONG(dweight_x, dweight_h, dweight_c);
+        luong.backward({dout, dweights, dh_last, dc_last, dx, dh0, dc0, dfeed0, dbias_c, dbias,
+                        dkeys, dvalues});
     });
 }

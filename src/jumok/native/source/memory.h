@@ -85,6 +85,7 @@ template <class T> struct PerThread {
 // meeting another thread. How rows are cut into blocks never touches their arithmetic.
 constexpr long MOST_ROWS = 64;
 INLINE long blocks_of(long rows, int threads) {
+    if (!rows) return 1;
     long wanted = (rows + MOST_ROWS - 1) / MOST_ROWS;
     long even = 2 * threads < rows ? 2 * threads : rows;
     return wanted <= even ? even : (wanted + threads - 1) / threads * threads;

@@ -1,0 +1,17 @@
+"""The recurrences, fast: backward passes derived by hand over native code."""
+
+from __future__ import annotations
+
+from jumok.kernels.luong import LuongOutput, luong_feed
+from jumok.kernels.lstm import lstm
+from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
+
+__all__ = [
+    "OPERATIONS",
+    "LuongOutput",
+    "Precision",
+    "auto_precision",
+    "lstm",
+    "luong_feed",
+    "serves",
+]
