@@ -46,6 +46,20 @@ MODELS: dict[str, Entry] = {
         "the notes' Bahdanau: scoring network, previous state, LSTM",
         {"preset": "notes"},
     ),
+    "luong-fast": Entry(
+        LuongConfig,
+        Luong,
+        "the house default: Luong's general score without input feeding, so that training runs "
+        "in parallel over the target; bidirectional encoder",
+        {
+            "feeding": False,
+            "bidirectional": True,
+            "reverse_source": False,
+            "attend_end": True,
+            "bias": True,
+            "bridge": "linear",
+        },
+    ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
 }
 

@@ -1,0 +1,163 @@
+"""Training a translator on corpora: its codec, its data in order, its free-running validation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from jumok.data.arrays import InMemory, PairData
+from jumok.data.building import build_codec
+from jumok.data.corpus import Corpus
+from jumok.data.encoded import PairCodec, collate, encode_all
+from jumok.data.order import Plan
+from jumok.data.text import normalise
+from jumok.evaluation import score
+from jumok.interfaces.translator import Translator, hashes
+from jumok.models import MODELS, Entry
+from jumok.recipes.options import DataOptions, RunConfig
+from jumok.search import SearchOptions
+from jumok.training.data import TrainingData
+from jumok.training.events import Done, Listener
+from jumok.training.trainer import fit as train_network
+
+__all__ = ["codec_of", "fit", "make_translator", "training_data", "validator"]
+
+NO_FILES: Mapping[str, bytes] = {}
+
+
+def codec_of(train: Corpus, options: DataOptions) -> PairCodec:
+    """Tokenizers and vocabularies, learnt from training text alone."""
+    return build_codec(
+        train.sources,
+        train.targets,
+        source_unit=options.source_unit,
+        target_unit=options.target_unit,
+        source_size=options.source_size,
+        target_size=options.target_size,
+        shared=options.shared,
+        min_count=options.min_count,
+        normalisation=options.normalisation,
+        max_source=options.max_source,
+        max_target=options.max_target,
+        seed=options.seed,
+    )
+
+
+def make_translator(
+    name: str,
+    run: RunConfig,
+    codec: PairCodec,
+    train: Corpus | None = None,
+    *,
+    models: Mapping[str, Entry] = MODELS,
+) -> Translator:
+    """An untrained translator; ``train`` is remembered as hashes, to tell seen from unseen."""
+    sizes = (len(codec.source_vocabulary), len(codec.target_vocabulary))
+    network = models[name].model(run.model, *sizes, seed=run.training.seed)
+    seen = None
+    if train is not None:
+        seen = np.unique(hashes(normalise(text, codec.normalisation) for text in train.sources))
+    return Translator(network=network, codec=codec, name=name, run=run, seen=seen)
+
+
+def training_data(
+    data: PairData, options: DataOptions, where: Callable[[int], str] = "row {}".format
+) -> TrainingData:
+    """Encoded pairs in the order that ``options`` name."""
+    plan = Plan(
+        source_lengths=data.source.lengths,
+        target_lengths=data.target.lengths,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        batch_tokens=options.batch_tokens,
+        window=options.window,
+    )
+    return TrainingData(
+        plan=plan, collate=partial(collate, data), digest=_digest(data), where=where
+    )
+
+
+def _digest(data: PairData) -> str:
+    """SHA-256 of all ids and lengths: a run does not go on with other data unnoticed."""
+    digest = hashlib.sha256()
+    for side in (data.source, data.target):
+        for array in (side.ids, side.offsets):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def fit(
+    translator: Translator,
+    train: Corpus,
+    dev: Corpus | None,
+    *,
+    folder: Path | None = None,
+    carried: Mapping[str, bytes] = NO_FILES,
+    resume: bool = False,
+    new_data: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> Done:
+    """Trains the translator's network in place until it wears the weights that dev chose."""
+    run = translator.run
+    data = encode_all(translator.codec, train.pairs(), on_long=run.data.on_long)
+    validate = validator(translator, dev) if dev is not None and len(dev) else None
+    return train_network(
+        translator.network,
+        training_data(data, run.data, _places(train, data)),
+        validate,
+        optim=run.optim,
+        options=run.training,
+        folder=folder,
+        carried=carried,
+        resume=resume,
+        new_data=new_data,
+        listeners=listeners,
+    )
+
+
+def _places(train: Corpus, data: InMemory) -> Callable[[int], str]:
+    """Row of the encoded data -> ``file:line``, rows that were left out counted in."""
+    dropped = set(data.dropped)
+    kept = [row for row in range(len(train)) if row not in dropped] if dropped else None
+    return lambda row: train.where(row if kept is None else kept[row])
+
+
+def validator(translator: Translator, dev: Corpus) -> Callable[[nn.Module], Mapping[str, float]]:
+    """Scores a network free-running, greedily, on the first sources of dev."""
+    run = translator.run
+    known = dev.references()
+    sources = list(known)[: run.data.validation_rows]
+    references = [known[source] for source in sources]
+    options = _plain(run.search)
+
+    def validate(network: nn.Module) -> Mapping[str, float]:
+        form = translator.codec.normalisation
+        found = replace(translator, network=network).translate(
+            sources, options=options, batch_size=256
+        )
+        outputs = [normalise(one.text, form) for one in found]
+        scores = score(sources, outputs, references, resamples=0)
+        names = ("exact_match", "cer", "wer", "bleu", "chrf")
+        return {name: getattr(scores, name) for name in names}
+
+    return validate
+
+
+def _plain(options: SearchOptions) -> SearchOptions:
+    """Greedy, and nothing computed that nobody looks at."""
+    return replace(
+        options,
+        beam=1,
+        nbest=1,
+        sample=False,
+        coverage_penalty=0.0,
+        weights=False,
+        maps=False,
+        alternatives=0,
+    )

@@ -1,0 +1,100 @@
+"""``jumok train more.tsv --from runs/x``: a trained model goes on with other data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+
+from jumok import config, kernels
+from jumok.data.building import build_vocabulary
+from jumok.data.corpus import Corpus
+from jumok.data.encoded import PairCodec
+from jumok.data.tasks import TaskData
+from jumok.data.text import normalise
+from jumok.data.tokenizers import Tokenizer
+from jumok.data.vocabulary import Vocabulary
+from jumok.interfaces.fitting import make_translator
+from jumok.interfaces.requests import TrainRequest
+from jumok.interfaces.translator import Translator
+from jumok.recipes.rule import Traits, choose
+
+__all__ = ["grown", "started_from"]
+
+LEARNT = ("bpe", "unigram")
+
+
+def started_from(
+    request: TrainRequest,
+    corpora: TaskData,
+    flags: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> Translator:
+    """The model of ``request.start_from`` ready for other data, its vocabulary grown.
+
+    Configuration and weights are the old model's; schedule and length of training follow the
+    new data. Weights of symbols that are new are drawn as for a new model.
+    """
+    old = Translator.load(str(request.start_from))
+    codec = grown(old.codec, corpora.train, tell)
+    unit = old.run.data.source_unit
+    traits = Traits(
+        pairs=len(corpora.train),
+        source_unit=unit,
+        target_unit=old.run.data.target_unit,
+        source_symbols=20,
+        target_symbols=20,
+    )
+    rule = choose(traits, bf16=kernels.auto_precision() == "bf16").preset["training"]
+    kept = {"training.max_epochs": str(rule["max_epochs"]), "training.patience": str(rule["patience"])}
+    run = config.override(old.run, {**kept, **flags, **request.keys})
+    fresh = make_translator(old.name, run, codec, corpora.train)
+    _inherit(old, fresh)
+    tell(f"going on from {request.start_from} ({old.name}) with {len(corpora.train):,} pairs.")
+    return fresh
+
+
+def grown(codec: PairCodec, train: Corpus, tell: Callable[[str], None]) -> PairCodec:
+    """The codec with the symbols that ``train`` has and it has not, at the end of the old ones.
+
+    Subword pieces are learnt once and stay; what they cannot spell is unknown, and that is said.
+    """
+    sides = {
+        "source": (codec.source_tokenizer, codec.source_vocabulary, train.sources),
+        "target": (codec.target_tokenizer, codec.target_vocabulary, train.targets),
+    }
+    found: dict[str, Vocabulary] = {}
+    for side, (tokenizer, vocabulary, texts) in sides.items():
+        normal = [normalise(text, codec.normalisation) for text in texts]
+        fresh = _missing(tokenizer, vocabulary, normal)
+        if tokenizer.unit in LEARNT:
+            found[side] = vocabulary
+            if fresh:
+                tell(f"{side}: {len(fresh)} symbols cannot be spelt with the model's pieces.")
+            continue
+        found[side] = vocabulary.grow(fresh) if fresh else vocabulary
+        if fresh:
+            shown = " ".join(list(fresh)[:10])
+            tell(f"{side}: the vocabulary grows by {len(fresh)} symbols: {shown}")
+    return replace(codec, source_vocabulary=found["source"], target_vocabulary=found["target"])
+
+
+def _missing(
+    tokenizer: Tokenizer, vocabulary: Vocabulary, texts: list[str]
+) -> dict[str, int]:
+    counted = build_vocabulary(texts, tokenizer)
+    symbols = counted.symbols[4:]
+    return {symbol: 1 for symbol in symbols if symbol not in vocabulary}
+
+
+@torch.no_grad()
+def _inherit(old: Translator, fresh: Translator) -> None:
+    """Puts the old weights into the fresh network; rows of new symbols keep their first values."""
+    state = fresh.network.state_dict()
+    for name, weight in old.network.state_dict().items():
+        target = state[name]
+        if target.shape == weight.shape:
+            target.copy_(weight)
+        else:  # one row per symbol: the old ones come first
+            target[: weight.shape[0]].copy_(weight)

@@ -1,0 +1,79 @@
+"""The pilot: the longest batch tried before the first step, and how long the run will take."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from jumok.data.corpus import Corpus
+from jumok.data.encoded import encode_all
+from jumok.errors import TrainingError
+from jumok.interfaces.fitting import training_data
+from jumok.interfaces.translator import Translator
+from jumok.nn.noise import Noise
+from jumok.training.data import TrainingData, to_torch
+
+__all__ = ["pilot"]
+
+ROWS = 20_000
+
+
+def pilot(translator: Translator, train: Corpus) -> str:
+    """One sentence: steps per epoch and an estimate of the time; the weights stay as they are.
+
+    The longest batch goes through first, so that a lack of memory shows now and not in an hour;
+    a middling one is timed. Raises TrainingError where memory does not suffice.
+    """
+    run = translator.run
+    sample = train[: min(len(train), ROWS)]
+    data = training_data(encode_all(translator.codec, sample.pairs(), on_long="drop"), run.data)
+    batches = data.plan.batches_of(0, 0)
+    by_size = sorted(batches, key=lambda rows: _positions(data, rows))
+    try:
+        _pass(translator, data, by_size[-1])
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"the longest batch ({len(by_size[-1])} pairs) does not fit in memory.",
+            hint="a smaller --data.batch_size, or a limit --data.max_source.",
+        ) from None
+    seconds = min(_pass(translator, data, by_size[len(by_size) // 2]) for _ in range(2))
+    steps = round(len(batches) * len(train) / max(1, len(sample)))
+    epoch = steps * seconds
+    limits = [epoch * e for e in (run.training.max_epochs,) if e is not None]
+    limits += [seconds * s for s in (run.training.max_steps,) if s is not None]
+    limits += [t for t in (run.training.time_limit,) if t is not None]
+    return (
+        f"{steps:,} steps an epoch, about {_span(epoch)} each; at most {_span(min(limits))} "
+        f"in all, {run.training.precision}, {torch.get_num_threads()} threads."
+    )
+
+
+def _positions(data: TrainingData, rows: np.ndarray) -> int:
+    longest = data.plan.source_lengths[rows].max() + data.plan.target_lengths[rows].max()
+    return int(len(rows) * longest)
+
+
+def _pass(translator: Translator, data: TrainingData, rows: np.ndarray) -> float:
+    """Seconds of one forward and backward pass; the gradients are thrown away."""
+    network, run = translator.network, translator.run
+    device = next(network.parameters()).device
+    batch = to_torch(data.collate(rows), device)
+    began = time.perf_counter()
+    low = run.training.precision == "bf16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        output = network(batch, noise=Noise(run.training.seed, 0, batch.example_B.cpu()))
+    (output.log_probs_BT * batch.target_mask_BT).sum().backward()
+    network.zero_grad(set_to_none=True)
+    return time.perf_counter() - began
+
+
+def _span(seconds: float) -> str:
+    """12 s, 3 min, 2 h 10 min."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
