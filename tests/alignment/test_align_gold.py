@@ -238,5 +238,5 @@ def test_guiding_columns_of_unequal_length_or_a_small_shape_are_refused() -> Non
 
 
 def test_word_links_spread_over_all_their_pieces() -> None:
-    pieces = spread(parse_links("0-1 1-0"), [0, 0, -1, 1], [0, 1, 1])
+    pieces = spread(parse_links("0-1 2-0"), [0, 0, -1, 2], [0, 1, 1])
     assert pieces == {(0, 1), (0, 2), (1, 1), (1, 2), (3, 0)}

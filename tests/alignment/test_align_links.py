@@ -68,6 +68,8 @@ def test_what_is_not_a_link_is_refused_with_the_line(text: str, tmp_path: Path) 
 def test_positions_below_the_base_say_how_to_read_the_file() -> None:
     with pytest.raises(DataError, match=r"g:7: '0-1' has a position below 1.*\n.*base=0"):
         parse_gold("1-1 0-1", where="g:7")
+    with pytest.raises(DataError, match="'1-0' has a position below 1"):
+        parse_gold("1-0")
 
 
 def test_possible_links_belong_to_gold_only() -> None:
@@ -82,6 +84,8 @@ def test_an_empty_line_is_a_sentence_without_links(tmp_path: Path) -> None:
     assert read_links(path, reversed_sides=True)[2] == links((0, 1), (1, 0))
     path.write_bytes(b"2-0\n")
     assert read_links(path, reversed_sides=True) == [links((0, 2))]
+    path.write_bytes(b"0-0\x0c1-1\r\n2-2")  # only the line feed ends a line
+    assert read_links(path) == [links((0, 0), (1, 1)), links((2, 2))]
     path.write_bytes(b"")
     assert read_links(path) == []
 

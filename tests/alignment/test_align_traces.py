@@ -221,6 +221,14 @@ def test_a_span_that_no_token_covers_keeps_its_number() -> None:
     assert from_trace(trace, level="word") == {(2, 0)}
 
 
+def test_a_word_that_only_a_space_stands_for_has_the_spaces_row() -> None:
+    target = "a b"
+    trace = trace_of("xy", cut("xy", "xy"), target, cut(target, "a "), [[0.9, 0.1], [0.2, 0.8]])
+    merged = merge_words(trace, source=False)
+    assert merged.weights_TS is not None
+    np.testing.assert_allclose(merged.weights_TS, [[0.9, 0.1], [0.2, 0.8]])
+
+
 PIECES = st.lists(st.text("ab 가e\u0301", min_size=1, max_size=4), min_size=1, max_size=8)
 
 

@@ -10,6 +10,7 @@ from rapidfuzz.distance import Levenshtein
 from jumok.errors import UsageError
 from jumok.evaluation import confusions, score, worst
 from jumok.evaluation.confusions import visible
+from jumok.evaluation.table import align
 
 TEXTS = st.lists(st.text("abcㅏe\u0301 ", max_size=7), min_size=1, max_size=5)
 
@@ -69,16 +70,17 @@ def test_edits_are_rapidfuzzs_and_their_rate_is_the_cer(
 
 
 def test_worst_rows_come_by_rate_then_edits_then_place() -> None:
-    outputs = ["abcd", "xbcd", "xx", "", "yy"]
-    gold = [["abcd"], ["abcd"], ["ab"], ["abc"], ["cd"]]
-    found = worst(["s"] * 5, outputs, gold)
+    outputs = ["abcd", "xbcd", "xx", "", "yy", "abcdefghzzzz"]
+    gold = [["abcd"], ["abcd"], ["ab"], ["abc"], ["cd"], ["abcdefghijkl"]]
+    found = worst(["s"] * 6, outputs, gold)
     assert [(m.row, m.edits, m.rate) for m in found] == [
         (3, 3, 1.0),
         (2, 2, 1.0),
         (4, 2, 1.0),
+        (5, 4, 1 / 3),
         (1, 1, 0.25),
     ]
-    assert [m.row for m in worst(["s"] * 5, outputs, gold, k=2)] == [3, 2]
+    assert [m.row for m in worst(["s"] * 6, outputs, gold, k=2)] == [3, 2]
 
 
 def test_right_rows_are_never_among_the_worst() -> None:
@@ -92,6 +94,14 @@ def test_the_table_shows_lone_marks_and_spaces() -> None:
     assert "\u2423" in text
     assert visible("\u200b") == "\\u{200b}"
     assert visible("한") == "한"
+
+
+def test_columns_line_up_on_a_terminal_where_hangul_takes_two_cells() -> None:
+    assert align([("한글", "1"), ("ab", "23"), ("e\u0301", "4")]) == [
+        "한글   1",
+        "ab    23",
+        "e\u0301      4",
+    ]
 
 
 def test_unknown_units_and_unequal_columns_are_refused() -> None:

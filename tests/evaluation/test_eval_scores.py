@@ -160,6 +160,16 @@ def test_a_part_without_rows_has_no_scores() -> None:
     assert scores.to_dict()["unseen"]["cer"] is None
 
 
+def test_long_outputs_without_one_right_word_score_zero() -> None:
+    assert score(["s"], ["p q r t u"], [["a b c d e"]]).bleu == 0.0
+
+
+def test_length_buckets_hold_equally_many_rows() -> None:
+    sources = ["s" * n for n in range(1, 11)]
+    buckets = score(sources, sources, [[s] for s in sources]).by_length
+    assert [(b.shortest, b.longest) for b in buckets] == [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10)]
+
+
 def test_length_buckets_part_the_rows_and_keep_one_length_together() -> None:
     sources, outputs, references = random_corpus(101, seed=4)
     scores = score(sources, outputs, references, resamples=0)

@@ -17,7 +17,8 @@ from jumok.evaluation.confusions import (
     worst,
 )
 from jumok.evaluation.intervals import Interval, wilson
-from jumok.evaluation.scores import LengthBucket, Scores, Slice, score
+from jumok.evaluation.scores import Scores, score
+from jumok.evaluation.slices import LengthBucket, Slice
 
 __all__ = [
     "Comparison",

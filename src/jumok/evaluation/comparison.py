@@ -118,7 +118,7 @@ def _delta(name: str, first: np.ndarray, second: np.ndarray, deltas_R: np.ndarra
         first=float(first),
         second=float(second),
         interval=percentile(deltas_R),
-        p=1.0 if lead == 0 else (not_ahead + 1) / (len(deltas_R) + 1),
+        p=(not_ahead + 1) / (len(deltas_R) + 1),
         better=None if lead == 0 else ("first" if lead > 0 else "second"),
     )
 

@@ -8,56 +8,21 @@ Exact match counts rows whose output equals one of the references. CER and WER a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from jumok.errors import UsageError
 from jumok.evaluation import table
-from jumok.evaluation.intervals import Interval, percentile, resample, wilson
+from jumok.evaluation.intervals import Interval, percentile, resample
 from jumok.evaluation.rows import check_references, check_rows
-from jumok.evaluation.statistics import BLEU_COLUMNS, MATCH, METRICS, Statistics, measure, rates
+from jumok.evaluation.slices import LengthBucket, Slice, slice_of
+from jumok.evaluation.statistics import BLEU_COLUMNS, METRICS, Statistics, measure, rates
 
-__all__ = ["LengthBucket", "Scores", "Slice", "score"]
+__all__ = ["Scores", "score"]
 
 BUCKETS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """Scores of some of the rows; all None where there is no row."""
-
-    count: int
-    exact_match: float | None = None
-    exact_match_interval: Interval | None = None
-    """Wilson's, 95%."""
-    cer: float | None = None
-    wer: float | None = None
-    bleu: float | None = None
-    chrf: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: fractions, BLEU and chrF from 0 to 100, null where undefined."""
-        interval = self.exact_match_interval
-        return {
-            "count": self.count,
-            "exact_match": self.exact_match,
-            "exact_match_interval": None if interval is None else list(interval),
-            "cer": self.cer,
-            "wer": self.wer,
-            "bleu": self.bleu,
-            "chrf": self.chrf,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class LengthBucket:
-    """Scores of the rows whose source has ``shortest`` to ``longest`` symbols, both included."""
-
-    shortest: int
-    longest: int
-    scores: Slice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +51,11 @@ class Scores:
     """False where no output has four words: BLEU is then 0 whatever they say."""
 
     @property
+    def whole(self) -> Slice:
+        """The scores of all rows, as a part among parts."""
+        return Slice(**{f.name: getattr(self, f.name) for f in fields(Slice)})
+
+    @property
     def sequence_error_rate(self) -> float:
         """1 - exact match: what SIGMORPHON's g2p tasks publish as "word error rate"."""
         return 1.0 - self.exact_match
@@ -96,10 +66,9 @@ class Scores:
         ``details`` adds what is not part of that agreed object: the bootstrap intervals, the
         scores by length and the sequence error rate.
         """
-        whole = {name: getattr(self, name) for name in Slice.__dataclass_fields__}
         result = {
             "schema": "jumok/1",
-            **Slice(**whole).to_dict(),
+            **self.whole.to_dict(),
             "signatures": dict(self.signatures),
             "seen": None if self.seen is None else self.seen.to_dict(),
             "unseen": None if self.unseen is None else self.unseen.to_dict(),
@@ -122,7 +91,14 @@ class Scores:
 
     def table(self) -> list[str]:
         """Lines for people: the whole, its parts, the intervals and how they were made."""
-        return table.lines(self)
+        parts = [("all", self.whole), ("seen in training", self.seen), ("never seen", self.unseen)]
+        if len(self.by_length) > 1:
+            parts += [(f"length {b.shortest}-{b.longest}", b.scores) for b in self.by_length]
+        lines = table.parts([(name, part) for name, part in parts if part is not None])
+        lines += ["", table.WILSON, *table.bootstrap(self.intervals, self.resamples, self.seed)]
+        if not self.bleu_defined:
+            lines.append("BLEU says nothing here: no output has four words.")
+        return lines + [f"{name}: {signature}" for name, signature in self.signatures.items()]
 
     def __str__(self) -> str:
         return "\n".join(self.table())
@@ -154,9 +130,9 @@ def score(
     found = measure(hypotheses, references, bleu_tokenizer=bleu_tokenizer)
     seen, unseen = _by_novelty(sources, train_sources, found)
     counts_NC = found.counts_NC
-    whole = _slice(counts_NC)
+    whole = slice_of(counts_NC)
     return Scores(
-        **{name: getattr(whole, name) for name in Slice.__dataclass_fields__},
+        **{f.name: getattr(whole, f.name) for f in fields(Slice)},
         signatures=found.signatures,
         seen=seen,
         unseen=unseen,
@@ -168,15 +144,6 @@ def score(
     )
 
 
-def _slice(counts_NC: np.ndarray) -> Slice:
-    count = len(counts_NC)
-    if count == 0:
-        return Slice(count=0)
-    sums_C = counts_NC.sum(axis=0)
-    values = {name: float(value) for name, value in rates(sums_C).items()}
-    return Slice(count=count, exact_match_interval=wilson(int(sums_C[MATCH]), count), **values)
-
-
 def _by_novelty(
     sources: Sequence[str], train_sources: Iterable[str] | None, found: Statistics
 ) -> tuple[Slice | None, Slice | None]:
@@ -184,7 +151,7 @@ def _by_novelty(
         return None, None
     known = frozenset(train_sources)
     is_seen_N = np.array([source in known for source in sources], dtype=bool)
-    return _slice(found.counts_NC[is_seen_N]), _slice(found.counts_NC[~is_seen_N])
+    return slice_of(found.counts_NC[is_seen_N]), slice_of(found.counts_NC[~is_seen_N])
 
 
 def _bootstrap(counts_NC: np.ndarray, seed: int, resamples: int) -> dict[str, Interval]:
@@ -212,7 +179,7 @@ def _by_length(lengths_N: np.ndarray, counts_NC: np.ndarray) -> tuple[LengthBuck
         LengthBucket(
             shortest=int(lengths_N[bucket_N == b].min()),
             longest=int(lengths_N[bucket_N == b].max()),
-            scores=_slice(counts_NC[bucket_N == b]),
+            scores=slice_of(counts_NC[bucket_N == b]),
         )
         for b in np.unique(bucket_N)
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-if TYPE_CHECKING:  # scores.py imports this module
-    from jumok.evaluation.scores import Scores, Slice
+from jumok.evaluation.intervals import Interval
+from jumok.evaluation.slices import Slice
 
-__all__ = ["align", "lines"]
+__all__ = ["WILSON", "align", "bootstrap", "parts"]
 
+WILSON = "95% beside exact match: Wilson's interval, which keeps its width at 0% and 100%."
 HEAD = ("", "rows", "exact match", "95%", "CER", "WER", "BLEU", "chrF")
 
 
@@ -41,7 +41,12 @@ def _points(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _row(name: str, part: Slice | Scores) -> tuple[str, ...]:
+def parts(named: Sequence[tuple[str, Slice]]) -> list[str]:
+    """A head and one line for each part."""
+    return align([HEAD, *(_row(name, part) for name, part in named)])
+
+
+def _row(name: str, part: Slice) -> tuple[str, ...]:
     interval = part.exact_match_interval
     between = "-" if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
     return (
@@ -56,34 +61,17 @@ def _row(name: str, part: Slice | Scores) -> tuple[str, ...]:
     )
 
 
-def lines(scores: Scores) -> list[str]:
-    """The table of ``Scores.table``."""
-    rows = [HEAD, _row("all", scores)]
-    rows += [
-        _row(name, part)
-        for name, part in (("seen in training", scores.seen), ("never seen", scores.unseen))
-        if part is not None
-    ]
-    if len(scores.by_length) > 1:
-        rows += [_row(f"length {b.shortest}-{b.longest}", b.scores) for b in scores.by_length]
-    return align(rows) + _notes(scores)
+def bootstrap(intervals: Mapping[str, Interval], resamples: int, seed: int) -> list[str]:
+    """One line for each bootstrap interval under a line that says how; [] without any."""
+    if not intervals:
+        return []
+    shown = (("cer", "CER"), ("wer", "WER"), ("bleu", "BLEU"), ("chrf", "chrF"))
+    how = f"95% by {resamples:,} bootstrap resamples of rows (seed {seed}):"
+    return [how, *(f"  {label} {_between(name, *intervals[name])}" for name, label in shown)]
 
 
-def _notes(scores: Scores) -> list[str]:
-    notes = ["", "95% beside exact match: Wilson's interval, which keeps its width at 0% and 100%."]
-    if scores.intervals:
-        how = f"{scores.resamples:,} bootstrap resamples of rows (seed {scores.seed})"
-        notes.append(f"95% by {how}:")
-        shown = ("cer", "wer", "bleu", "chrf")
-        notes += [f"  {_bootstrap(name, *scores.intervals[name])}" for name in shown]
-    if not scores.bleu_defined:
-        notes.append("BLEU says nothing here: no output has four words.")
-    return notes + [f"{name}: {signature}" for name, signature in scores.signatures.items()]
-
-
-def _bootstrap(name: str, low: float, high: float) -> str:
-    label = {"cer": "CER", "wer": "WER", "bleu": "BLEU", "chrf": "chrF"}[name]
+def _between(name: str, low: float, high: float) -> str:
     show = _percent if name in ("cer", "wer") else _points
     # Width 0 is the bootstrap's blindness, not certainty.
     blind = " (all resamples agree: too few differing rows to tell)" if low == high else ""
-    return f"{label} {show(low)} to {show(high)}{blind}"
+    return f"{show(low)} to {show(high)}{blind}"
