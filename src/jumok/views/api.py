@@ -16,9 +16,7 @@ __all__ = ["SUFFIXES", "repr_html", "save"]
 SUFFIXES = (".html", ".svg", ".png", ".pdf", ".npz", ".jumok.json")
 
 
-def save(
-    traces: AttentionTrace | Sequence[AttentionTrace], path: str | os.PathLike[str]
-) -> None:
+def save(traces: AttentionTrace | Sequence[AttentionTrace], path: str | os.PathLike[str]) -> None:
     """Write one or many traces to ``path``; the suffix chooses the form.
 
     ``.html`` is a page that needs nothing else and holds any number of sentences; ``.png``,

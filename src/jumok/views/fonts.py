@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["HANGUL_FONTS", "MissingGlyphs", "advice", "choose", "for_label"]
+__all__ = ["HANGUL_FONTS", "MissingGlyphs", "advice", "choose", "for_label", "is_cff"]
 
 HANGUL_FONTS = (
     "Noto Sans CJK KR",
@@ -62,9 +62,25 @@ def advice(missing: str) -> str:
     return f"no installed font draws {few} ({len(missing)} characters in all): install {what}."
 
 
+def is_cff(family: str) -> bool:
+    """Whether the font's outlines are cubic (OpenType CFF, as in Noto CJK)."""
+    from matplotlib import font_manager
+
+    path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+    with open(path, "rb") as opened:
+        start = opened.read(4)
+        if start == b"ttcf":  # a collection: the tag of its first font follows its offset
+            opened.seek(12)
+            opened.seek(int.from_bytes(opened.read(4), "big"))
+            start = opened.read(4)
+    return start == b"OTTO"
+
+
 def _drawn(c: str) -> bool:
-    return not c.isspace() and unicodedata.category(c) not in {"Cf", "Cc", "Cs"} and (
-        not 0xFE00 <= ord(c) <= 0xFE0F
+    return (
+        not c.isspace()
+        and unicodedata.category(c) not in {"Cf", "Cc", "Cs"}
+        and (not 0xFE00 <= ord(c) <= 0xFE0F)
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-__all__ = ["Facet", "FigureLayout", "Plan", "arrange", "cell_size", "label_every", "pixels_per_point"]
+__all__ = [
+    "Facet",
+    "FigureLayout",
+    "Plan",
+    "arrange",
+    "cell_size",
+    "label_every",
+    "pixels_per_point",
+]
 
 PAGE = 540
 """Points that a map fills where it can: the width of a printed page."""

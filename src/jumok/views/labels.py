@@ -12,7 +12,18 @@ from collections.abc import Sequence
 
 from jumok.records import EOS, SPECIALS, Token
 
-__all__ = ["END", "SPACE", "clusters", "columns", "cut", "label", "labels", "plain", "sentence", "visible"]
+__all__ = [
+    "END",
+    "SPACE",
+    "clusters",
+    "columns",
+    "cut",
+    "label",
+    "labels",
+    "plain",
+    "sentence",
+    "visible",
+]
 
 END, SPACE, CARRIER, NOTHING = "⏎", "␣", "◌", "∅"
 _ASCII = {END: "</s>", SPACE: "_", CARRIER: "o", NOTHING: "(empty)", "…": "~"}

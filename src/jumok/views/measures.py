@@ -11,7 +11,7 @@ from jumok.errors import UsageError, did_you_mean
 from jumok.records import AttentionMap, AttentionTrace
 from jumok.views.labels import labels
 
-__all__ = ["Axes", "axes", "entropy_T", "find_map", "main_map", "spread", "strongest", "top"]
+__all__ = ["Axes", "axes", "entropies", "find_map", "main_map", "spread", "strongest", "top"]
 
 
 class Axes(NamedTuple):
@@ -39,7 +39,9 @@ def find_map(trace: AttentionTrace, name: str | None) -> AttentionMap | None:
     names = [m.name for m in trace.maps]
     if name not in names:
         have = ", ".join(names) or "none"
-        raise UsageError(f"there is no map {name!r}; this trace has: {have}.{did_you_mean(name, names)}")
+        raise UsageError(
+            f"there is no map {name!r}; this trace has: {have}.{did_you_mean(name, names)}"
+        )
     return trace.maps[names.index(name)]
 
 
@@ -74,7 +76,7 @@ def top(row_S: np.ndarray, count: int) -> list[tuple[int, float]]:
     return [(int(s), float(row_S[s])) for s in order[:count]]
 
 
-def entropy_T(values_TS: np.ndarray) -> np.ndarray:
+def entropies(values_TS: np.ndarray) -> np.ndarray:
     """Entropy of every row in bits, shape (T,); 0 = one source, log2(S) = all alike.
 
     Rows that do not sum to one (Gaussian windows, ReLU weights) are scaled to do so first; a
@@ -83,7 +85,8 @@ def entropy_T(values_TS: np.ndarray) -> np.ndarray:
     values = np.clip(np.nan_to_num(np.asarray(values_TS, np.float64)), 0.0, None)
     total = values.sum(axis=1, keepdims=True)
     p = values / np.where(total > 0, total, 1.0)
-    return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=1)
+    bits: np.ndarray = -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=1)
+    return bits
 
 
 def spread(values_TS: Sequence[float] | np.ndarray) -> tuple[float, float]:

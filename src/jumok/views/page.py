@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -18,7 +17,7 @@ import numpy as np
 
 from jumok.records import SPECIALS, AttentionTrace, Token
 from jumok.views.labels import label, visible
-from jumok.views.measures import entropy_T
+from jumok.views.measures import entropies
 from jumok.views.trace_file import dumps, to_document
 
 __all__ = ["page", "script"]
@@ -114,4 +113,4 @@ def _mean_entropy(trace: AttentionTrace) -> float | None:
     weights_TS = trace.weights_TS
     if weights_TS is None or not weights_TS.size:
         return None
-    return json.loads(f"{float(np.mean(entropy_T(weights_TS))):.4f}")
+    return round(float(np.mean(entropies(weights_TS))), 4)

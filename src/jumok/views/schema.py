@@ -42,26 +42,27 @@ class Fields:
         return None if value is None else _whole(value)
 
     def flag(self, key: str) -> bool:
-        return self._take(key, (bool,), "true or false")
+        return bool(self._take(key, (bool,), "true or false"))
 
     def number(self, key: str) -> float:
         return float(self._take(key, (int, float), "a number"))
 
     def integer(self, key: str, known: tuple[int, ...]) -> int:
-        value = self._take(key, (int,), "an integer")
+        value = int(self._take(key, (int,), "an integer"))
         if value not in known:
             raise ValueError(f"{key!r} is {value}, not one of {known}")
         return value
 
     def values(self, key: str) -> list[Any]:
-        found = self._take(key, (list,), "a list")
+        found: list[Any] = self._take(key, (list,), "a list")
         if len(found) > _MOST_SYMBOLS:
             raise ValueError(f"{key!r} of {self._where} has {len(found)} entries")
         return found
 
     def optional_values(self, key: str) -> list[Any] | None:
         if self._record.get(key, 0) is None:
-            return self._record.pop(key)
+            del self._record[key]
+            return None
         return self.values(key)
 
     def optional_float(self, key: str) -> float | None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -111,12 +112,13 @@ def _printed(lines: list[Line], style: _Style, *, detect: bool) -> str:
     from rich.text import Text
 
     out = io.StringIO()
-    known = Console(force_terminal=True).color_system if detect else "truecolor"
+    found = Console(force_terminal=True).color_system if detect else None
+    system: Literal["256", "truecolor"] = "256" if found in ("256", "standard") else "truecolor"
     console = Console(
         file=out,
         force_terminal=True,
         no_color=False,
-        color_system=known or "truecolor",
+        color_system=system,
         width=10_000,
         legacy_windows=False,
     )
@@ -210,7 +212,8 @@ def _body(trace: AttentionTrace, shown: AttentionMap, style: _Style) -> list[Lin
     sides = axes(trace, shown, ascii=style.ascii)
     rows = [style.cut(name, _WIDEST_LABEL) for name in sides.rows]
     pad = max(map(text.columns, rows), default=0)
-    for cell, naming in ((2, True), (2, False)) if style.color else ((3, True), (2, True), (2, False)):
+    forms = ((2, True), (2, False)) if style.color else ((3, True), (2, True), (2, False))
+    for cell, naming in forms:
         tail = 9 + (_text_width(sides.columns) + 6 if naming else 0)
         if pad + 1 + cell * len(sides.columns) + tail <= style.width:
             fitted = _Style(color=style.color, ascii=style.ascii, width=style.width, cell=cell)

@@ -12,6 +12,7 @@ import base64
 import gzip
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -126,7 +127,7 @@ def _packed(shown: AttentionMap, bits: int) -> dict[str, Any]:
     high = max(1.0, float(values.max(initial=1.0)))
     steps = 2**bits - 1
     fixed = np.rint((values - low) / (high - low) * steps).astype(f"<u{bits // 8}")
-    packed = gzip.compress(fixed.tobytes(), compresslevel=9, mtime=0)
+    packed = gzip.compress(fixed.tobytes(), compresslevel=6, mtime=0)
     return {
         "shape": list(values.shape),
         "bits": bits,
@@ -152,7 +153,8 @@ def _unpacked(fields: Fields) -> np.ndarray:
     raw = _inflate(base64.b64decode(fields.text("data"), validate=True), expected)
     fields.done()
     fixed = np.frombuffer(raw, f"<u{bits // 8}").astype(np.float64)
-    return (low + fixed * ((high - low) / (2**bits - 1))).astype(np.float32).reshape(shape)
+    values: np.ndarray = low + fixed * ((high - low) / (2**bits - 1))
+    return values.astype(np.float32).reshape(shape)
 
 
 def _inflate(packed: bytes, expected: int) -> bytes:
@@ -247,7 +249,9 @@ def _member(opened: zipfile.ZipFile, key: str) -> np.ndarray:
     if version != (1, 0):
         raise ValueError(f"the array {key!r} has the unknown format {version}")
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != len(raw) - stream.tell():
+    cells = math.prod(shape)
+    if dtype.hasobject or cells * dtype.itemsize != len(raw) - stream.tell():
         raise ValueError(f"the array {key!r} is not as long as it says")
     stream.seek(0)
-    return np.lib.format.read_array(stream, allow_pickle=False)
+    found: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return found

@@ -13,7 +13,7 @@ export function el(tag, properties = {}, ...children) {
     else if (value === true) made.setAttribute(key, "");
     else if (value !== false && value != null) made.setAttribute(key, String(value));
   }
-  made.append(...children.filter((child) => child != null && child !== false));
+  for (const child of children) if (child != null && child !== false) made.append(child);
   return made;
 }
 

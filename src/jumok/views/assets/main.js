@@ -39,7 +39,18 @@ let loaded = false;
 let tickets = 0;
 let say = speaker(store.get().language);
 
-const hover = (place) => store.set({ hover: place });
+let wanted = null;
+let waiting = false;
+/** The pointer's place, taken over once a frame. */
+function hover(place) {
+  wanted = place;
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    store.set({ hover: wanted });
+  });
+}
 function pick({ row, column }) {
   const now = store.get();
   const same = now.row === row && now.column === column;
@@ -78,11 +89,13 @@ function drawHead() {
   const trace = file.traces[sentence];
   const maps = trace.maps.map((m, i) => [String(i), m.name]);
   const name = `jumok-${sentence + 1}`;
-  const saving = [
+  /** @type {[string, () => void][]} */
+  const all = [
     ["savePng", () => savePng(name, matrix.canvases)],
     ["saveTsv", () => view && saveTsv(name, view)],
     ["saveJson", () => saveJson(name, file.schema, trace)],
-  ].filter(([key]) => view || key === "saveJson");
+  ];
+  const saving = all.filter(([key]) => view || key === "saveJson");
   const menu = el("details", { class: "menu" }, el("summary", {}, say("save")), el("div", {},
     ...saving.map(([key, act]) => el("button", { type: "button", onclick: () => { act(); menu.open = false; } },
       say(key)))));

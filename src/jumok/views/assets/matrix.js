@@ -14,13 +14,14 @@ const places = (text) => [...new Intl.Segmenter().segment(text)].map((part) => p
  * @param {(place: {row: number, column: number}) => void} onPick
  */
 export function createMatrix(onHover, onPick) {
-  const corner = el("div", { class: "corner" });
-  const top = el("canvas", { class: "top" });
-  const left = el("canvas", { class: "left" });
+  const top = el("canvas");
+  const left = el("canvas");
   const cells = el("canvas", { class: "cells" });
-  const over = el("canvas", { class: "over" });
-  const body = el("div", { class: "body" }, cells, over);
-  const root = el("div", { class: "matrix", tabindex: "0", role: "img" }, corner, top, left, body);
+  const marks = Object.fromEntries(["row", "column", "cell"].map((k) => [k, el("i", { class: `mark ${k}` })]));
+  const tags = { row: el("bdi", { class: "tag" }), column: el("bdi", { class: "tag" }) };
+  const body = el("div", { class: "body" }, cells, ...Object.values(marks));
+  const root = el("div", { class: "matrix", tabindex: "0", role: "img" }, el("div", { class: "corner" }),
+    el("div", { class: "top" }, top, tags.column), el("div", { class: "left" }, left, tags.row), body);
   let view = null;
   let size = null;
 
@@ -53,28 +54,33 @@ export function createMatrix(onHover, onPick) {
   /** Mark a row, a column and where they meet; bring them into sight if asked to. */
   function highlight({ row, column }, scroll = false) {
     if (!view || !size) return;
-    const pen = context(over, size.width, size.height);
-    const { cell } = size;
-    pen.strokeStyle = paint("--seal");
-    if (column !== null) band(pen, column * cell, 0, cell, size.height, 0.55);
-    if (row !== null) band(pen, 0, row * cell, size.width, cell, 1);
-    if (row !== null && column !== null) {
-      pen.lineWidth = 2.5;
-      pen.strokeRect(column * cell + 1, row * cell + 1, cell - 2, cell - 2);
-    }
-    drawTop(top, view, size, column);
-    drawLeft(left, view, size, row);
+    const { cell, width, height } = size;
+    const both = row !== null && column !== null;
+    place(marks.row, row !== null, 0, row * cell, width, cell);
+    place(marks.column, column !== null, column * cell, 0, cell, height);
+    place(marks.cell, both, column * cell, row * cell, cell, cell);
+    name(tags.row, row !== null, view.rows[row], "top", (row + 0.5) * cell);
+    name(tags.column, column !== null, view.columns[column], "left", (column + 0.5) * cell);
+    if (column !== null) tags.column.className = `tag ${standing(view.columns[column])}`;
     if (scroll && row !== null) bring(root, size, row, column ?? 0);
   }
 
   return { root, draw, highlight, canvases: { top, left, cells }, size: () => size };
 }
 
-function band(pen, x, y, width, height, alpha) {
-  pen.globalAlpha = alpha;
-  pen.lineWidth = 1.25;
-  pen.strokeRect(x + 0.6, y + 0.6, width - 1.2, height - 1.2);
-  pen.globalAlpha = 1;
+function place(mark, on, x, y, width, height) {
+  mark.hidden = !on;
+  if (!on) return;
+  mark.style.transform = `translate(${x}px, ${y}px)`;
+  mark.style.width = `${width}px`;
+  mark.style.height = `${height}px`;
+}
+
+function name(tag, on, label, side, at) {
+  tag.hidden = !on;
+  if (!on) return;
+  tag.textContent = label;
+  tag.style[side] = `${at}px`;
 }
 
 /** Sizes in CSS pixels: cells fill the width, but never below what can be pointed at. */
@@ -89,14 +95,20 @@ function sizes(view, width) {
   const smallest = columns <= 100 ? 11 : columns <= 600 ? 4 : 2;
   const room = Math.floor((width - left - 2) / Math.max(columns, 1));
   const cell = Math.max(smallest, Math.min(LARGEST, room));
-  const standing = (label) => standingHeight(measure, label, font);
-  const top = Math.min(longest(view.columns, standing), LONGEST_LABEL) + 12;
+  const tall = longest(view.columns, (label) => standingHeight(measure, label, font));
+  const top = Math.min(tall, LONGEST_LABEL) + 12;
   return { left, top, cell, width: columns * cell, height: rows * cell };
 }
 
 function isStacked(label) {
   const parts = places(label);
   return parts.length > 1 && parts.length <= 8 && parts.every(wide);
+}
+
+/** How a column label stands: as it is, its places one below the other, or turned. */
+function standing(label) {
+  if (places(label).length <= 1) return "";
+  return isStacked(label) ? "stacked" : "turned";
 }
 
 function standingHeight(pen, label, font) {
@@ -127,24 +139,22 @@ function rules(pen, view, cell, width, height) {
   for (let t = 1; t < view.rows.length; t++) pen.fillRect(0, t * cell - 0.5, width, 1);
 }
 
-function labelStyle(pen, cell, on) {
+function labelStyle(pen, cell) {
   const font = Math.max(9, Math.min(14, cell * 0.62));
-  pen.font = `${on ? "700 " : ""}${font}px ${paint("--font")}`;
-  pen.fillStyle = paint(on ? "--seal" : "--ink");
+  pen.font = `${font}px ${paint("--font")}`;
+  pen.fillStyle = paint("--ink");
   return font;
 }
 
 /** Every how many labels one is written, so that they do not touch. */
 const every = (cell) => Math.ceil(11 / cell);
 
-function drawTop(canvas, view, size, marked = null) {
+function drawTop(canvas, view, size) {
   const pen = context(canvas, size.width, size.top);
+  const font = labelStyle(pen, size.cell);
   view.columns.forEach((label, s) => {
-    const on = s === marked;
-    const step = every(size.cell);
-    if (!on && (s % step || (marked !== null && Math.abs(s - marked) < step))) return;
-    const font = labelStyle(pen, size.cell, on);
-    const x = (s + 0.5) * size.cell;
+    if (s % every(size.cell)) return;
+    const x = Math.max((s + 0.5) * size.cell, Math.min(font / 2, size.width / 2));
     pen.textAlign = "center";
     pen.textBaseline = "alphabetic";
     const base = size.top - 7;
@@ -168,15 +178,13 @@ function turned(pen, label, x, base) {
   pen.restore();
 }
 
-function drawLeft(canvas, view, size, marked = null) {
+function drawLeft(canvas, view, size) {
   const pen = context(canvas, size.left, size.height);
+  labelStyle(pen, size.cell);
   pen.textAlign = "right";
   pen.textBaseline = "middle";
   view.rows.forEach((label, t) => {
-    const on = t === marked;
-    const step = every(size.cell);
-    if (!on && (t % step || (marked !== null && Math.abs(t - marked) < step))) return;
-    labelStyle(pen, size.cell, on);
+    if (t % every(size.cell)) return;
     pen.fillText(short(pen, label, size.left - 12), size.left - 7, (t + 0.5) * size.cell + 1);
   });
 }

@@ -72,7 +72,7 @@ function candidates(options, labels) {
     const p = Math.exp(number(logprob));
     return bar(shown(labels, text, Object.hasOwn(labels, "\u0000" + text)), p, percent(p));
   });
-  return el("ol", { class: "bars odds" }, ...items);
+  return el("ol", { class: "bars candidates" }, ...items);
 }
 
 /** @returns {Node[]} the panel of one column */

@@ -18,6 +18,8 @@ export function createRibbons(onHover, onPick) {
   const root = el("div", { class: "ribbons" }, canvas, above, below);
   let view = null;
   let spots = null;
+  let colors = [];
+  const lit = { above: new Map(), below: new Map() };
 
   function token(label, place) {
     return el("button", {
@@ -33,6 +35,9 @@ export function createRibbons(onHover, onPick) {
   /** Lay out `next`; `labels` names the two rows. */
   function draw(next, labels) {
     view = next;
+    colors = ramp();
+    lit.above.clear();
+    lit.below.clear();
     above.replaceChildren(...view.columns.map((l, column) => token(l, { row: null, column })));
     below.replaceChildren(...view.rows.map((l, row) => token(l, { row, column: null })));
     above.dataset.name = labels[0];
@@ -52,7 +57,8 @@ export function createRibbons(onHover, onPick) {
     for (const [list, index] of pairs) {
       const node = list.children[index];
       if (!node || list.scrollHeight <= list.clientHeight + 1) continue;
-      const from = node.offsetTop - list.clientHeight / 2 + node.offsetHeight / 2;
+      const line = node.offsetHeight + 2;
+      const from = Math.max(0, Math.floor(node.offsetTop / line - 2) * line);
       moved ||= Math.abs(list.scrollTop - from) > 1;
       list.scrollTop = from;
     }
@@ -76,18 +82,19 @@ export function createRibbons(onHover, onPick) {
   function highlight({ row, column }, scroll = false) {
     if (!view || !spots) return;
     if (scroll) reveal({ row, column });
+    const [ink, seal, thread] = ["--ink", "--seal", "--thread"].map(paint);
     const pen = context(canvas, spots.box.width, spots.box.height);
     const links = chosen(view, row, column, spots.flat);
     const on = row !== null || column !== null;
     if (on && spots.flat) for (const link of chosen(view, null, null, true)) {
-      stroke(pen, spots, link, paint("--ink"), 0.07);
+      stroke(pen, spots, link, ink, 0.07);
     }
-    const color = paint(on ? "--seal" : "--thread");
+    const color = on ? seal : thread;
     for (const link of links.filter((l) => inSight(l))) stroke(pen, spots, link, color, 0.18 + 0.72 * link.weight);
-    tint(above.children, view.columns.length, (s) => (row === null ? null : weight(view, row, s)),
-      row === null ? column : null);
-    tint(below.children, view.rows.length,
-      (t) => (row !== null || column === null ? null : weight(view, t, column)), row);
+    const byRow = row === null ? [] : view.columns.map((_, s) => weight(view, row, s));
+    const byColumn = row !== null || column === null ? [] : view.rows.map((_, t) => weight(view, t, column));
+    tint(lit.above, above.children, byRow, colors, row === null ? column : null);
+    tint(lit.below, below.children, byColumn, colors, row);
   }
 
   /** Whether both ends of a link lie within the lines that are shown. */
@@ -127,20 +134,23 @@ function stroke(pen, spots, link, color, alpha) {
   pen.globalAlpha = 1;
 }
 
-/** Shade symbols by weight, and mark the one that is looked at. */
-function tint(nodes, count, weightOf, marked) {
-  const colors = ramp();
+/**
+ * Shade symbols by weight, and mark the one that is looked at; `lit` remembers which differ
+ * from plain, so that of a thousand symbols only those are touched.
+ */
+function tint(lit, nodes, weights, colors, marked) {
   const light = isLight(colors[0]);
-  for (let i = 0; i < count; i++) {
-    const { style, classList } = nodes[i];
-    const value = weightOf(i);
-    const color = value === null || value < 0.02 ? null : shade(colors, value);
-    const ground = color ? css(color) : "";
-    if (nodes[i].dataset.ground !== ground) {
-      nodes[i].dataset.ground = ground;
-      style.backgroundColor = ground;
-      style.color = color && isLight(color) !== light ? (light ? "#fff" : "#000") : "";
-    }
-    classList.toggle("marked", i === marked);
-  }
+  const next = new Map();
+  weights.forEach((value, i) => value >= 0.02 && next.set(i, shade(colors, value)));
+  if (marked !== null) next.set(marked, next.get(marked) ?? null);
+  for (const i of lit.keys()) if (!next.has(i)) look(nodes[i], null, light, false);
+  for (const [i, color] of next) look(nodes[i], color, light, i === marked);
+  lit.clear();
+  for (const [i, color] of next) lit.set(i, color);
+}
+
+function look({ style, classList }, color, light, marked) {
+  style.backgroundColor = color ? css(color) : "";
+  style.color = color && isLight(color) !== light ? (light ? "#fff" : "#000") : "";
+  classList.toggle("marked", marked);
 }

@@ -4,6 +4,8 @@ import { number } from "./decode.js";
 import { el } from "./dom.js";
 import { digits } from "./measure.js";
 
+const shortly = (value) => (value == null ? "–" : digits(value, 2));
+
 /** @param {(sentence: number) => void} onPick */
 export function createSentences(document_, extras, onPick) {
   const root = el("nav", { class: "sentences" });
@@ -37,8 +39,8 @@ export function createSentences(document_, extras, onPick) {
       el("bdi", {}, trace.source_text), el("bdi", { class: "out" }, trace.target_text));
       return el("tr", { class: i === current ? "current" : null },
         el("td", { class: "count" }, String(i + 1)), el("td", {}, pick),
-        el("td", { class: "count" }, digits(keys.score(i), 2)),
-        el("td", { class: "count" }, extras.entropy[i] == null ? "–" : digits(extras.entropy[i], 2)));
+        el("td", { class: "count" }, shortly(number(trace.score))),
+        el("td", { class: "count" }, shortly(extras.entropy[i])));
     });
     root.replaceChildren(el("h2", {}, `${say("sentences")} (${places.length})`), el("div", { class: "scroll" },
       el("table", {}, el("thead", {}, el("tr", {}, head("number", "#", redraw),

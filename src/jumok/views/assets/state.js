@@ -31,12 +31,16 @@ export function active(state) {
 
 const SCALES = ["unit", "row", "log"];
 
-/** The part of the state that an address holds; anything unknown in it is left out. */
+/**
+ * The part of the state that an address holds; anything unknown in it is left out.
+ * @returns {{sentence: number, map: number | null, row: number | null, column: number | null,
+ *   scale?: State["scale"], language?: State["language"]}}
+ */
 export function fromHash(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const count = (key) => (/^\d{1,7}$/.test(given.get(key) ?? "") ? Number(given.get(key)) : null);
   const found = { sentence: count("s"), map: count("m"), row: count("t"), column: count("c") };
-  const scale = given.get("v");
+  const scale = /** @type {State["scale"]} */ (given.get("v"));
   const language = given.get("lang");
   return {
     sentence: found.sentence ?? 0,
