@@ -18,7 +18,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from jumok.config.toml import read_toml, to_toml
+from jumok.config.toml import parse_toml, read_toml, to_toml
 from jumok.config.tree import NO_KEYS, NO_TYPES, Entry, Tree, Types, merge, types_of
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "from_dict",
     "merge",
     "override",
+    "parse_toml",
     "read_toml",
     "to_dict",
     "to_toml",

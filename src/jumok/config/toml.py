@@ -15,10 +15,9 @@ from typing import Any, get_args, get_type_hints
 from jumok.config.values import field_docs, type_text
 from jumok.errors import ConfigError
 
-__all__ = ["read_toml", "to_toml"]
+__all__ = ["parse_toml", "read_toml", "to_toml"]
 
 _WIDTH = 96
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -31,16 +30,21 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: there is no such configuration file.", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    return parse_toml(raw, str(path))
+
+
+def parse_toml(raw: bytes, where: str) -> dict[str, Any]:
+    """The nested mapping in ``raw``, the content of the file ``where``. Raises ConfigError."""
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: this is not UTF-8, and TOML must be.") from None
+        raise ConfigError(f"{where}:{line}: this is not UTF-8, and TOML must be.") from None
     except tomllib.TOMLDecodeError as error:
-        raise _syntax_error(path, raw.decode("utf-8-sig"), str(error)) from None
+        raise _syntax_error(where, raw.decode("utf-8-sig"), str(error)) from None
 
 
-def _syntax_error(path: str | Path, text: str, said: str) -> ConfigError:
+def _syntax_error(path: str, text: str, said: str) -> ConfigError:
     """``my.toml:3: Invalid value`` with the line itself under it."""
     lines = text.splitlines() or [""]
     found = re.search(r"\s*\(at line (\d+), column \d+\)", said)
@@ -60,8 +64,8 @@ def to_toml(
 ) -> str:
     """``cfg`` as TOML text; ``comments`` adds each field's documentation and what it accepts.
 
-    ``names={"model": "luong"}`` opens that section with ``name = "luong"``. A field that is None
-    is left out (as a comment) where None is its default, and written ``"none"`` elsewhere.
+    ``names={"model": "luong"}`` opens that section with ``name = "luong"``. Every field is
+    written, so that the text over any preset gives ``cfg`` again; None is ``"none"``.
     """
     text = "\n".join(_lines(cfg, comments, names, section)).strip("\n")
     return f"{text}\n" if text else ""
@@ -96,11 +100,7 @@ def _field(
         lines += ["", *_comment(f"{doc} ({type_text(hint)})" if doc else type_text(hint))]
     if value == "none" and NoneType in get_args(hint):
         raise ConfigError(f'{f.name} is the text "none", which stands for no value.')
-    if value is not None:
-        return [*lines, f"{f.name} = {_value(value)}"]
-    if f.default is not None:
-        return [*lines, f'{f.name} = "none"']
-    return [*lines, f"# {f.name} ="] if comments else lines
+    return [*lines, f"{f.name} = {_value('none' if value is None else value)}"]
 
 
 def _comment(text: str) -> list[str]:

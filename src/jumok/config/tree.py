@@ -176,7 +176,7 @@ class Tree:
             return self.error(f"unknown section [{name}].{near}")
         names = [leaf.name for leaf in self.leaves()]
         stray = _stray(name, names)
-        return self.error(stray or f"unknown key {name}.{did_you_mean(name, names)}")
+        return self.error(stray or f"unknown key {name}.{_nearest(name, names)}")
 
     def _unknown_flag(self, name: str, names: list[str]) -> ConfigError:
         sections = sorted({n.rpartition(".")[0] for n in names} - {""})
@@ -186,8 +186,7 @@ class Tree:
         stray = _stray(name, names)
         if stray:
             return self.error(f"unknown option --{name}: {stray}")
-        near = did_you_mean(f"--{name}", [f"--{n}" for n in names])
-        return self.error(f"unknown option --{name}.{near}")
+        return self.error(f"unknown option --{name}.{_nearest(name, names, '--')}")
 
     def error(self, message: str, *, hint: str | None = None) -> ConfigError:
         """A ConfigError that says where."""
@@ -202,6 +201,16 @@ def _stray(name: str, names: list[str]) -> str:
         return ""
     places = " or ".join(_place(home) for home in homes)
     return f"{key} belongs to {places}, not to {_place(section)}."
+
+
+def _nearest(name: str, names: list[str], dashes: str = "") -> str:
+    """The nearest key of the section that ``name`` names, or else of all."""
+    section, _, key = name.rpartition(".")
+    prefix = f"{section}." if section else ""
+    near = did_you_mean(key, [n.removeprefix(prefix) for n in names if n.startswith(prefix)])
+    if near:
+        return near.replace("Did you mean ", f"Did you mean {dashes}{prefix}")
+    return did_you_mean(f"{dashes}{name}", [f"{dashes}{n}" for n in names])
 
 
 def _place(section: str) -> str:

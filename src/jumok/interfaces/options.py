@@ -38,21 +38,24 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Searching:
-    """How outputs are looked for; every other choice is a key such as --search.length_penalty."""
+    """How outputs are looked for; what is not said is as the model's record says.
+
+    Every other choice is a key such as --search.length_penalty.
+    """
 
     beam: int | None = None
-    """Hypotheses kept per line; 1 is greedy. The default is 1, or N with --nbest N."""
-    nbest: int = 1
+    """Hypotheses kept per line; 1 is greedy. With --nbest N at least N."""
+    nbest: int | None = None
     """Hypotheses returned per line."""
-    sample: bool = False
+    sample: bool | None = None
     """Draw outputs at random instead of looking for the best."""
-    temperature: float = 1.0
+    temperature: float | None = None
     """With --sample: below 1 keeps to what is likely, above 1 ventures."""
-    top_k: int = 0
+    top_k: int | None = None
     """With --sample: draw among the best K symbols; 0 is all."""
-    top_p: float = 1.0
+    top_p: float | None = None
     """With --sample: draw among the fewest symbols that reach this probability."""
-    seed: int = 0
+    seed: int | None = None
     """With --sample: the seed of the draws."""
     max_length: int | None = None
     """Hard limit on the symbols of one output."""

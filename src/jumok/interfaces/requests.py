@@ -113,8 +113,8 @@ class InspectRequest:
     model: str
     text: str | None = None
     target: str | None = None
-    explain: int | None = None
     searching: Searching = field(default_factory=Searching)
+    keys: Keys = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from jumok.errors import UsageError
 from jumok.interfaces.cli.groups import Hardware, ReadingPairs, one_or_two
-from jumok.interfaces.cli.streams import json_line, say
+from jumok.interfaces.cli.streams import json_line, note, say
 from jumok.interfaces.options import Machine, Reading
 
 EXAMPLES = (
@@ -26,6 +26,9 @@ def align(
     threshold: float = 0.5,
     soft: bool = False,
     out: str | None = None,
+    gold_base: Literal[0, 1] | None = None,
+    links_base: Literal[0, 1] = 0,
+    swap: bool = False,
     json: bool = False,
     reading: ReadingPairs = Reading(),
     machine: Hardware = Machine(),
@@ -42,12 +45,12 @@ def align(
     data
         One file of pairs, or two parallel files.
     gold
-        Gold links, a line per pair: 0-0 is sure, 1?2 is possible.
+        Gold links, a line per pair: 1-1 is sure, 1p2 is possible.
     links
         Score these links instead of a model's.
     level
         What is linked: words between spaces, or the model's symbols. auto: words where the
-        model splits words into pieces, its symbols otherwise.
+        model's symbols are words or pieces of words, else its symbols.
     method
         argmax: each target's strongest source. threshold: all above it. mutual: both ways.
     threshold
@@ -55,26 +58,35 @@ def align(
     soft
         Links with their weights, such as 0-0:0.93, down to 0.01.
     out
-        Also write the maps to this .npz file.
+        Also write the maps to this file, .npz or .html.
+    gold_base
+        What the gold file calls the first position; by default 0 if a 0 occurs in it, else 1.
+    links_base
+        What the file of --links calls the first position.
+    swap
+        The file of --links is written TARGET-SOURCE.
     json
         One object per pair: links, tokens and the map.
     """
-    from jumok.interfaces import work
-    from jumok.interfaces.requests import AlignRequest
-
     if links is not None:
         if gold is None or model is not None or soft or out:
             raise UsageError(
                 "--links scores given links, so it goes with --gold and without a model.",
                 hint="jumok align --links links.txt --gold gold.txt",
             )
-        json_line(work.score_links(links, gold))
+        from jumok.interfaces.work.aligning import score_files
+
+        scores = score_files(links, gold, links_base=links_base, gold_base=gold_base, swap=swap)
+        json_line(scores.to_dict())
         return
     if model is None:
         raise UsageError(
             "whose attention? Name a model folder, or give --links and --gold.",
             hint="jumok align runs/dates pairs.tsv",
         )
+    from jumok.interfaces.requests import AlignRequest
+    from jumok.interfaces.work import aligning
+
     request = AlignRequest(
         model=model,
         data=one_or_two(data, "the data"),
@@ -84,11 +96,14 @@ def align(
         reading=reading,
         machine=machine,
     )
-    found = work.align(request, gold=gold, out=out)
-    for one in found:
+    keep = aligning.Kept(links=gold is not None, traces=out is not None)
+    for one in keep.passing(aligning.align(request)):
         if json:
             json_line(one.to_dict())
         else:
             say(one.soft() if soft else one.pharaoh())
     if gold is not None:
-        json_line(work.links_against(found, gold))
+        json_line(aligning.against_gold(keep.found_links, gold, gold_base).to_dict())
+    if out is not None:
+        keep.save(out)
+        note(f"wrote {out}")

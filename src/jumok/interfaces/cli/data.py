@@ -37,8 +37,8 @@ def data(
     json
         One object on standard output.
     """
-    from jumok.interfaces import work
     from jumok.interfaces.requests import DataRequest
+    from jumok.interfaces.work import corpora
 
     request = DataRequest(
         data=one_or_two(files, "the data"),
@@ -47,5 +47,5 @@ def data(
         seed=seed,
         reading=reading,
     )
-    found = work.data(request)
-    json_line(found.to_dict()) if json else say(str(found))
+    found = corpora.describe(request)
+    json_line(found.to_dict()) if json else say("\n".join(found.lines()))

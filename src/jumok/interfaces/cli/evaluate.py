@@ -49,8 +49,8 @@ def evaluate(
     json
         One object on standard output.
     """
-    from jumok.interfaces import work
     from jumok.interfaces.requests import EvaluateRequest
+    from jumok.interfaces.work import evaluating
 
     request = EvaluateRequest(
         model=model,
@@ -62,8 +62,8 @@ def evaluate(
         reading=reading,
         machine=machine,
     )
-    found = work.evaluate(request)
+    found = evaluating.evaluate(request)
     if json:
         json_line(found.to_dict())
     else:
-        say("\n".join(found.lines()))
+        say("\n".join(found.lines(errors)))

@@ -31,8 +31,8 @@ def init(
     plain
         Without comments.
     """
-    from jumok.interfaces import work
     from jumok.interfaces.requests import InitRequest
+    from jumok.interfaces.work import training
 
     request = InitRequest(model=model, config=config, keys=keys)
-    say(work.init(request, comments=not plain).rstrip("\n"))
+    say(training.init(request, comments=not plain).rstrip("\n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jumok.errors import UsageError
-from jumok.interfaces.cli.groups import Hardware, Search
+from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Search
 from jumok.interfaces.cli.streams import json_line, note, say
 from jumok.interfaces.options import Machine, Searching
 
@@ -26,6 +26,7 @@ def inspect(
     json: bool = False,
     searching: Search = Searching(),
     machine: Hardware = Machine(),
+    keys: ConfigurationKeys = NO_KEYS,
 ) -> None:
     """Show what a model attends to while it writes; without a text, show the model itself.
 
@@ -38,7 +39,7 @@ def inspect(
     target
         Show the attention of this target instead of the model's own output.
     out
-        Write the map to a file: .html, .svg, .png, .pdf or .npz.
+        Write the map to a file: .html, .svg, .png, .pdf, .npz or .jumok.json.
     explain
         Print step K (from 1) with its numbers.
     wiring
@@ -48,35 +49,40 @@ def inspect(
     json
         One object on standard output.
     """
-    from jumok.interfaces import work
-    from jumok.interfaces.requests import InspectRequest
-
     if text is None and (target is not None or out or explain is not None):
         raise UsageError(
             "which text? The attention belongs to one.",
             hint=f'jumok inspect {model} "a source text"',
         )
-    request = InspectRequest(
-        model=model,
-        text=text,
-        target=target,
-        explain=explain,
-        searching=searching,
-        machine=machine,
-    )
-    if wiring:
-        say(work.wiring(request))
-    elif text is None:
-        card = work.describe(request)
-        json_line(card.to_dict()) if json else say(card.text())
-    else:
-        found = work.inspect(request)
-        if json:
-            from jumok.interfaces.cli.translate import as_json
+    if text is None or wiring:
+        _show_model(model, machine, wired=wiring, json=json)
+        return
+    from jumok.interfaces.cli.translate import as_json
+    from jumok.interfaces.requests import InspectRequest
+    from jumok.interfaces.work import inspecting
 
-            json_line(as_json(found))
-        else:
-            say(work.drawn(found, explain=explain, name=map))
-        if out:
-            found.attention.save(out)
-            note(f"wrote {out}")
+    request = InspectRequest(
+        model=model, text=text, target=target, searching=searching, keys=keys, machine=machine
+    )
+    found = inspecting.inspect(request)
+    if json:
+        json_line(as_json(found))
+    else:
+        say(inspecting.drawn(found, explain=explain, name=map))
+    if out:
+        found.attention.save(out)
+        note(f"wrote {out}")
+
+
+def _show_model(path: str, machine: Machine, *, wired: bool, json: bool) -> None:
+    from jumok.interfaces.work import inspecting
+    from jumok.interfaces.work.decoding import open_model
+    from jumok.interfaces.work.wiring import wiring
+
+    model = open_model(path, machine)
+    if wired:
+        lines = wiring(model)
+        json_line({"wiring": lines}) if json else say("\n".join(lines))
+    else:
+        found = inspecting.describe(model)
+        json_line(found.to_dict()) if json else say(found.text())

@@ -34,13 +34,13 @@ def score(
     json
         One object per pair, with the log-probability of each token.
     """
-    from jumok.interfaces import work
     from jumok.interfaces.requests import ScoreRequest
+    from jumok.interfaces.work import decoding
 
     request = ScoreRequest(
         model=model, data=one_or_two(data, "the data"), reading=reading, machine=machine
     )
-    for found in work.score(request):
+    for found in decoding.score(request):
         if json:
             tokens = [{"text": token.text, "logprob": token.logprob} for token in found.tokens]
             json_line(

@@ -86,8 +86,8 @@ def train(
     json
         Events as JSON lines on standard output.
     """
-    from jumok.interfaces import work
     from jumok.interfaces.requests import TrainRequest
+    from jumok.interfaces.work import training
 
     request = TrainRequest(
         data=one_or_two(data, "the data"),
@@ -108,7 +108,7 @@ def train(
         machine=machine,
     )
     with Progress(json=json, quiet=quiet) as progress:
-        result = work.train(request, progress)
+        result = training.train(request, progress)
     if not json:
         say(result.report)
         for line in result.files:

@@ -10,7 +10,7 @@ from jumok.interfaces.cli.streams import input_lines, json_line, say
 from jumok.interfaces.options import Machine, Searching
 
 if TYPE_CHECKING:
-    from jumok.interfaces.translator import Translation
+    from jumok.interfaces.outputs import Translation
 
 EXAMPLES = (
     "jumok translate runs/dates < in.txt > out.txt",
@@ -60,11 +60,11 @@ def translate(
     encoding
         The encoding of the lines.
     """
-    from jumok.interfaces import work
-    from jumok.interfaces.requests import TranslateRequest
-
     if batch_size < 1:
         raise UsageError(f"--batch-size ({batch_size}) must be at least 1.")
+    from jumok.interfaces.requests import TranslateRequest
+    from jumok.interfaces.work import decoding
+
     request = TranslateRequest(
         model=model,
         searching=searching,
@@ -77,7 +77,7 @@ def translate(
         bits=not fast,
         machine=machine,
     )
-    for found in work.translate(request, input_lines(file, encoding)):
+    for found in decoding.translate(request, input_lines(file, encoding)):
         if json:
             json_line({**as_json(found[0]), "nbest": [as_json(one) for one in found]})
         else:

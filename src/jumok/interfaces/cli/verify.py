@@ -34,8 +34,8 @@ def verify(
     json
         One object per check.
     """
-    from jumok.interfaces import work
     from jumok.interfaces.requests import VerifyRequest
+    from jumok.interfaces.work import verifying
 
     request = VerifyRequest(
         model=model,
@@ -45,7 +45,7 @@ def verify(
         machine=machine,
     )
     failed = 0
-    for check in work.verify(request):
+    for check in verifying.verify(request):
         failed += not check.passed
         if json:
             json_line({"check": check.name, "passed": check.passed, "detail": check.detail})

@@ -1,0 +1,98 @@
+"""The pairs that a command line names: files, parallel files, built-in tasks, three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jumok.data.corpus import Corpus, load, parse_columns
+from jumok.data.report import DataReport, report
+from jumok.data.split import MIN_SOURCES, distinct_sources
+from jumok.data.tasks import TaskData, parse
+from jumok.data.text import Form
+from jumok.errors import UsageError
+from jumok.interfaces.options import Reading
+from jumok.interfaces.requests import DataRequest
+
+__all__ = ["describe", "is_task", "read_pairs", "three_ways"]
+
+NO_OPTIONS: Mapping[str, Any] = {}
+
+
+def is_task(data: Sequence[str]) -> bool:
+    """``("@dates",)`` names a built-in task."""
+    return len(data) == 1 and data[0].startswith("@")
+
+
+def read_pairs(data: Sequence[str], reading: Reading, *, form: Form = "NFC") -> Corpus:
+    """One file of pairs or two parallel files; of a built-in task its test pairs."""
+    if not data:
+        raise UsageError(
+            "which pairs? Name a file of pairs, two parallel files, or a built-in task.",
+            hint="such as pairs.tsv, or - for standard input, or @dates",
+        )
+    if is_task(data):
+        return parse(data[0])().test
+    return load(
+        data[0] if len(data) == 1 else (data[0], data[1]),
+        columns=parse_columns(reading.columns),
+        header=reading.header,
+        sep=reading.sep,
+        encoding=reading.encoding,
+        normalise=form,
+        on_bad="skip" if reading.skip_bad else "refuse",
+        on_long="skip" if reading.skip_long else "refuse",
+    )
+
+
+def three_ways(
+    data: Sequence[str],
+    dev: Sequence[str],
+    test: Sequence[str],
+    reading: Reading,
+    *,
+    seed: int = 0,
+    form: Form = "NFC",
+    task_options: Mapping[str, Any] = NO_OPTIONS,
+) -> TaskData:
+    """Train, dev and test: what is not given is held out of ``data`` by a hash of the source."""
+    if is_task(data):
+        made = parse(data[0])(**task_options)
+        return TaskData(
+            train=made.train,
+            dev=read_pairs(dev, reading, form=form) if dev else made.dev,
+            test=read_pairs(test, reading, form=form) if test else made.test,
+            extra=made.extra,
+            about=made.about,
+        )
+    whole = read_pairs(data, reading, form=form)
+    given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
+    return _divided(whole, given[0], given[1], seed)
+
+
+def _divided(whole: Corpus, dev: Corpus | None, test: Corpus | None, seed: int) -> TaskData:
+    """``whole`` without what must be held out of it."""
+    train, held_dev, held_test = whole, whole[:0], whole[:0]
+    if dev is None or test is None:
+        sizes = {"dev": None if dev is None else 0, "test": None if test is None else 0}
+        train, held_dev, held_test = whole.split(seed, **sizes)
+    return TaskData(
+        train=train,
+        dev=held_dev if dev is None else dev,
+        test=held_test if test is None else test,
+        about=f"pairs of {whole.name}",
+    )
+
+
+def describe(request: DataRequest) -> DataReport:
+    """What ``jumok data`` shows; data too few to be split are described whole."""
+    if is_task(request.data):
+        made = three_ways(request.data, request.dev, request.test, request.reading)
+        return report(made.train, made.dev, made.test)
+    whole = read_pairs(request.data, request.reading)
+    sides = (request.dev, request.test)
+    given = [read_pairs(side, request.reading) if side else None for side in sides]
+    if None in given and distinct_sources(whole.sources) < MIN_SOURCES:
+        return report(whole, given[0], given[1])
+    made = _divided(whole, given[0], given[1], request.seed)
+    return report(made.train, made.dev, made.test)
