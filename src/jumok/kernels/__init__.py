@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from jumok.kernels.additive import AdditiveOutput, additive_lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
 from jumok.kernels.lstm import lstm
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
 
 __all__ = [
     "OPERATIONS",
+    "AdditiveOutput",
     "LuongOutput",
     "Precision",
+    "additive_lstm",
     "auto_precision",
     "lstm",
     "luong_feed",

@@ -1,5 +1,6 @@
 // The functions that native/library.py calls: plain pointers, sizes and a number of threads.
 // Every function returns 0, or 1 where there was no memory.
+#include "additive.h"
 #include "lstm.h"
 #include "luong.h"
 #include "masks.h"
@@ -107,5 +108,42 @@ EXPORT int jumok_luong_feed_backward(
         LUONG(dweight_x, dweight_h, dweight_c);
         luong.backward({dout, dweights, dh_last, dc_last, dx, dh0, dc0, dfeed0, dbias_c, dbias,
                         dkeys, dvalues});
+    });
+}
+
+#define ADDITIVE_SIZES \
+    long low, long threads, long B, long T, long E, long hidden, long S, long D, long A
+#define ADDITIVE_INPUTS \
+    const float *x, const float *weight_x, const float *weight_h, const float *bias, \
+        const float *weight_q, const float *v, const float *keys, const float *values, \
+        const uint8_t *mask, const float *h0, const float *c0, float *h, float *context, \
+        float *weights, float *c, float *query, void *gates, void *operands
+// weight_x is [4 hidden][E + D]: on the embedding, then on the context.
+#define ADDITIVE(dx, dh, dq)                                                                    \
+    typedef decltype(g) G;                                                                      \
+    float* dcontext = dx ? dx + E : nullptr;                                                    \
+    Additive<G> additive {                                                                      \
+        (int)threads, B, T, x, h0,                                                              \
+            {{weight_x, dx, E + D, E}, {weight_x + E, dcontext, E + D, D},                      \
+             {weight_h, dh, hidden, hidden}},                                                   \
+            {{weight_q, dq, hidden, hidden}}, {v, A}, {keys, values, mask, S, A, D, weights},   \
+            {B, T, hidden, bias, c0, c, (G*)gates}, (G*)operands, h, context, query             \
+    }
+EXPORT int jumok_additive_lstm_forward(ADDITIVE_SIZES, ADDITIVE_INPUTS) {
+    return by_precision(low, [&](auto g) {
+        float* none = nullptr;
+        ADDITIVE(none, none, none);
+        additive.forward();
+    });
+}
+EXPORT int jumok_additive_lstm_backward(
+    ADDITIVE_SIZES, ADDITIVE_INPUTS, const float* dh, const float* dcontext_,
+    const float* dweights, const float* dc_last, float* dx, float* dweight_x, float* dweight_h,
+    float* dbias, float* dweight_q, float* dv, float* dkeys, float* dvalues, float* dh0,
+    float* dc0) {
+    return by_precision(low, [&](auto g) {
+        ADDITIVE(dweight_x, dweight_h, dweight_q);
+        additive.backward({dh, dcontext_, dweights, dc_last, dx, dh0, dc0, dbias, dkeys, dvalues,
+                           dv});
     });
 }
