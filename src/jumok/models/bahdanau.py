@@ -177,21 +177,20 @@ class Notes(nn.Module):
         self, y_BTE: Tensor, state: BahdanauState, encoded: BahdanauEncoded, align: Additive
     ) -> tuple[Tensor, Tensor]:
         """All steps in one kernel: (s, alpha)."""
-        s, _, alpha, _ = kernels.additive_lstm(
+        found = kernels.additive_lstm(
             y_BTE,
-            self.lstm.W_x,
-            self.lstm.W_h,
-            self.lstm.b,
-            encoded.keys_BSA,
+            encoded.keys_BSA.float(),
             encoded.states_BSD,
             encoded.mask_BS,
-            align.W_a.weight,
-            align.v_a,
-            state.s_BH,
-            state.c_BH,
+            weight_x_GI=self.lstm.W_x,
+            weight_h_GH=self.lstm.W_h,
+            bias_G=self.lstm.b,
+            weight_q_AH=align.W_a.weight,
+            v_A=align.v_a,
+            h0_BH=state.s_BH,
             precision=operand_precision(y_BTE),
         )
-        return s, alpha
+        return found.h_BTH, found.weights_BTS
 
 
 DECODERS = {"rnnsearch": RNNsearch, "cgru": ConditionalGRU, "notes": Notes}

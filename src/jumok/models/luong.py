@@ -287,22 +287,22 @@ class Luong(nn.Module):
             x, feed_mask = x * mask[..., :E], mask[..., E:].contiguous()
         took("luong", f"native {operand_precision(x)}")
         layer = self.decoder.layers[0]
-        h_tilde, weights, _, _ = kernels.luong_feed(
+        found = kernels.luong_feed(
             x,
-            layer.W_x,
-            layer.W_h,
-            layer.b,
-            encoded.keys_BSK,
+            encoded.keys_BSK.float(),
             encoded.states_BSD,
             encoded.mask_BS,
-            self.W_c.weight,
-            self.W_c.bias,
-            state.h_BLH[:, 0],
-            state.c_BLH[:, 0],
-            feed_mask_BTH=feed_mask,
+            weight_x_GI=layer.W_x,
+            weight_h_GH=layer.W_h,
+            bias_G=layer.b,
+            weight_c_FJ=self.W_c.weight,
+            bias_c_F=self.W_c.bias,
+            h0_BH=state.h_BLH[:, 0],
+            c0_BH=state.c_BLH[:, 0],
+            feed_mask_BTF=feed_mask,
             precision=operand_precision(x),
         )
-        return h_tilde, weights
+        return found.attentional_BTF, found.weights_BTS
 
 
 def positions(mask_BS: Tensor) -> Tensor:

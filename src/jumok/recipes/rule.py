@@ -38,6 +38,9 @@ class Traits:
     source_symbols: float
     """Mean symbols of a source."""
     target_symbols: float
+    source_size: int | None = None
+    """Subword pieces, where the unit is learnt."""
+    target_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ def choose(traits: Traits, *, bf16: bool = False) -> Choice:
         "data": {
             "source_unit": traits.source_unit,
             "target_unit": traits.target_unit,
+            "source_size": traits.source_size,
+            "target_size": traits.target_size,
             "batch_size": world.batch_size,
         },
         "optim": {"lr": 2e-3 if hidden <= 256 else 1e-3, "schedule": "cosine"},
