@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from jumok.data.corpus import Corpus
+from jumok.data.groups import Ids, among, group, pair_ids, text_ids
 from jumok.data.inventory import (
     Counts,
     Script,
@@ -25,8 +26,6 @@ from jumok.data.wording import data_lines
 from jumok.errors import DataError
 
 __all__ = ["DataReport", "Held", "Lengths", "Part", "Suspicion", "Unseen", "report"]
-
-Ids: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 SHOWN = 10
 """Examples kept of anything."""
@@ -130,58 +129,6 @@ class DataReport:
         return {"schema": "jumok/1", **asdict(self)}
 
 
-# -- groups -----------------------------------------------------------------------------------
-
-
-def _ids(texts: Sequence[str]) -> Ids:
-    """A number for each text, equal for equal texts (and, of 2^64 cases, for one other)."""
-    return np.fromiter(map(hash, texts), np.int64, len(texts))
-
-
-def _pair_ids(sources: Ids, targets: Ids) -> Ids:
-    odd = np.uint64(0x9E3779B97F4A7C15)
-    mixed = sources.view(np.uint64) * odd
-    mixed ^= mixed >> np.uint64(29)
-    return ((mixed + targets.view(np.uint64)) * odd).view(np.int64)
-
-
-def _among(ids: Ids, known: Ids) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which of ``ids`` are in ``known``, which is sorted and not empty."""
-    at = np.searchsorted(known, ids)
-    return known[np.minimum(at, len(known) - 1)] == ids
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Rows grouped by source and by pair."""
-
-    rows: int
-    distinct_sources: int
-    distinct_pairs: int
-    ambiguous: Ids
-    """For each ambiguous source a row that has it, the most ambiguous first."""
-    best_rows: int
-    """Rows that have their source's most frequent target."""
-
-
-def _groups(sources: Ids, targets: Ids) -> _Groups:
-    _, first, counts = np.unique(_pair_ids(sources, targets), return_index=True, return_counts=True)
-    pair_sources = sources[first]
-    order = np.argsort(pair_sources, kind="stable")
-    starts = np.flatnonzero(np.diff(pair_sources[order], prepend=pair_sources[order[:1]] - 1))
-    best = np.maximum.reduceat(counts[order], starts) if len(starts) else counts[:0]
-    variants = np.diff(starts, append=len(order))
-    several = np.flatnonzero(variants > 1)
-    ranked = several[np.argsort(-variants[several], kind="stable")]
-    return _Groups(
-        rows=len(sources),
-        distinct_sources=len(starts),
-        distinct_pairs=len(first),
-        ambiguous=first[order][starts][ranked],
-        best_rows=int(best.sum()),
-    )
-
-
 # -- one corpus -------------------------------------------------------------------------------
 
 
@@ -197,7 +144,7 @@ class _Side:
     @classmethod
     def of(cls, texts: Sequence[str]) -> _Side:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return cls(texts=texts, ids=_ids(texts), lengths=lengths, counts=character_counts(texts))
+        return cls(texts=texts, ids=text_ids(texts), lengths=lengths, counts=character_counts(texts))
 
     def summary(self) -> Lengths:
         if not len(self.lengths):
@@ -280,7 +227,7 @@ def _examples(data: _Measured, rows: Ids) -> tuple[tuple[str, tuple[str, ...]], 
 
 
 def _part(data: _Measured, max_length: int | None) -> Part:
-    groups = _groups(data.source.ids, data.target.ids)
+    groups = group(data.source.ids, data.target.ids)
     longest = np.maximum(data.source.lengths, data.target.lengths)
     return Part(
         name=data.corpus.name,
@@ -345,8 +292,8 @@ class _Training:
             data=data,
             sources=np.sort(data.source.ids),
             targets=np.sort(data.target.ids),
-            pairs=np.sort(_pair_ids(data.source.ids, data.target.ids)),
-            near=np.sort(_ids([key(s) for s in data.source.texts])),
+            pairs=np.sort(pair_ids(data.source.ids, data.target.ids)),
+            near=np.sort(text_ids([key(s) for s in data.source.texts])),
             near_key=key,
             words=(_words(data.source.texts), _words(data.target.texts)),
         )
@@ -372,17 +319,17 @@ def _swapped(held: _Measured, train: _Training) -> bool:
 
 
 def _held(held: _Measured, train: _Training) -> Held:
-    leaked = _among(held.source.ids, train.sources)
-    near = _among(_ids([train.near_key(s) for s in held.source.texts]), train.near)
-    pairs = _pair_ids(held.source.ids, held.target.ids)
+    leaked = among(held.source.ids, train.sources)
+    near = among(text_ids([train.near_key(s) for s in held.source.texts]), train.near)
+    pairs = pair_ids(held.source.ids, held.target.ids)
     return Held(
         name=held.corpus.name,
         rows=len(held.corpus),
         leaked_rows=int(leaked.sum()),
-        leaked_pairs=int(_among(pairs, train.pairs).sum()),
+        leaked_pairs=int(among(pairs, train.pairs).sum()),
         near_rows=int((near | leaked).sum()),
         leak_examples=tuple(held.corpus.where(int(i)) for i in np.flatnonzero(leaked)[:SHOWN]),
-        known_target_rows=int(_among(held.target.ids, train.targets).sum()),
+        known_target_rows=int(among(held.target.ids, train.targets).sum()),
         source_unseen=_unseen(held.source, train.data.source, train.words[0]),
         target_unseen=_unseen(held.target, train.data.target, train.words[1]),
         swapped=_swapped(held, train),
