@@ -207,8 +207,20 @@ def test_ties_go_to_the_lower_id() -> None:
     level = table(
         {(): {C: 0.25, A: 0.25, B: 0.25, EOS: 0.25}, **{(x,): {EOS: 1.0} for x in (A, B, C)}}
     )
-    (found,) = search(ScriptedEngine(level), source_of([1, EOS]), SearchOptions(beam=4, nbest=4))
-    assert [h.ids_T.tolist() for h in found] == [[EOS], [A, EOS], [B, EOS], [C, EOS]]
+    source = source_of([1, EOS])
+    for beam in (1, 2, 3, 4):
+        options = SearchOptions(beam=beam, nbest=beam)
+        (found,) = search(ScriptedEngine(level), source, options)
+        expected = [[EOS], [A, EOS], [B, EOS], [C, EOS]]
+        assert [h.ids_T.tolist() for h in found] == expected[:beam]
+
+
+def test_ties_between_hypotheses_go_to_the_better_parent() -> None:
+    tied = {C: 0.5, EOS: 0.5}
+    rows = {(): {A: 0.5, B: 0.5}, (A,): {C: 1.0}, (B,): {C: 1.0}, (A, C): tied, (B, C): tied}
+    engine = ScriptedEngine(table({**rows, (A, C, C): {EOS: 1.0}}))
+    (found,) = search(engine, source_of([1, EOS]), SearchOptions(beam=2, nbest=2))
+    assert [h.ids_T.tolist() for h in found] == [[A, C, EOS], [A, C, C, EOS]]
 
 
 def test_a_beam_wider_than_the_vocabulary_works() -> None:
@@ -322,6 +334,8 @@ def test_the_coverage_penalty_prefers_the_output_that_read_everything() -> None:
     plain = search(engine, source, SearchOptions(beam=2))[0][0]
     covered = search(engine, source, SearchOptions(beam=2, coverage_penalty=0.2))[0][0]
     assert plain.ids_T.tolist() == [A, EOS] and covered.ids_T.tolist() == [B, EOS]
+    unseen = search(engine, source, SearchOptions(beam=2, coverage_penalty=0.2, weights=False))
+    assert unseen[0][0].ids_T.tolist() == [B, EOS] and unseen[0][0].weights_TS is None
 
 
 def test_a_coverage_penalty_needs_attention() -> None:

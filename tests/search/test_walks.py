@@ -115,8 +115,9 @@ def test_a_forced_prefix_is_kept_scored_and_continued(seed, mode) -> None:
 
 
 def test_a_prefix_that_the_model_finds_impossible_is_still_obeyed() -> None:
-    rows = {(): {A: 1.0}, (B,): {C: 0.5, EOS: 0.5}, (B, C): {EOS: 1.0}}
-    for beam in (1, 3):
+    rest = {(B,): {C: 0.5, EOS: 0.5}, (B, C): {EOS: 1.0}}
+    for beam, first in ((1, A), (3, A), (1, PAD), (3, PAD)):
+        rows = {(): {first: 1.0}, **rest}
         engine = ScriptedEngine(table(rows))
         options = SearchOptions(beam=beam)
         (found,) = search(engine, source_of([1, EOS]), options, prefixes=[np.array([B])])
@@ -184,6 +185,7 @@ def test_other_seeds_numbers_and_draws_give_other_outputs() -> None:
         for h in found
     ]
     assert len(set(outputs)) == len(outputs) == 8
+    assert all(len(set(ids)) > 4 for ids in outputs)  # and every step its own number
 
 
 def test_the_keyed_numbers_are_uniform_and_independent() -> None:
@@ -248,6 +250,27 @@ def test_candidates_are_sorted_with_ties_in_the_order_of_ids(seed, top, ties) ->
         real = ~np.isneginf(values_NK[n])
         assert ids_NK[n][real].tolist() == expected
         np.testing.assert_array_equal(values_NK[n][real], logprobs_NV[n, expected])
+
+
+def test_candidates_of_a_wide_vocabulary_keep_the_order_of_ties() -> None:
+    values = np.random.default_rng(5)
+    logprobs_NV = values.integers(-60, 0, size=(40, 997)).astype(np.float32)
+    logprobs_NV[:, ::9] += values.random(111, dtype=np.float32)
+    ids_NK, _ = best_candidates(logprobs_NV, Ask(top=23))
+    for row_V, ids_K in zip(logprobs_NV, ids_NK, strict=True):
+        assert ids_K.tolist() == sorted(range(997), key=lambda i: (-row_V[i], i))[:23]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_alternatives_may_be_more_than_the_beam(mode) -> None:
+    engine = random_engine(9)
+    found = search(engine, source_of(*SENTENCES), SearchOptions(alternatives=5, **mode))
+    for sentence, hypotheses in zip(SENTENCES, found, strict=True):
+        for h in hypotheses:
+            for t, ids_K in enumerate(h.alternatives_TK):
+                truth_V = engine.logprobs(sentence[0], tuple(h.ids_T[:t].tolist()))
+                free = [i for i in range(7) if i not in (PAD, BOS)]
+                assert ids_K.tolist() == sorted(free, key=lambda i: -truth_V[i])
 
 
 def test_unknown_words_are_replaced_by_what_they_attend_to() -> None:

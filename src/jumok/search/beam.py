@@ -64,7 +64,7 @@ class _Finished:
         for ending in made:
             self.lists[ending.sentence].append(ending)
         for b in {ending.sentence for ending in made}:
-            ranks = sorted((e.rank_score for e in self.lists[b] if e.finished), reverse=True)
+            ranks = sorted((e.rank_score for e in self.lists[b]), reverse=True)
             if len(ranks) >= self.options.nbest:
                 self.to_beat_B[b] = ranks[self.options.nbest - 1]
             if self.options.stop == "filled" and len(ranks) >= self.options.beam:

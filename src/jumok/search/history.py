@@ -90,7 +90,7 @@ class History:
                 parents_M,
                 tokens_M,
                 logprobs_M,
-                advance.weights_NS,
+                advance.weights_NS if self.options.weights else None,
                 advance.maps,
                 advance.ids_NK[:, :k],
                 advance.logprobs_NK[:, :k],

@@ -22,14 +22,15 @@ COVERAGE_FLOOR = 1e-6
 
 def length_penalty(lengths: np.ndarray, options: SearchOptions) -> np.ndarray:
     """lp for hypotheses of these lengths (end symbol included); never falls with length."""
-    counts: np.ndarray = np.asarray(lengths, dtype=np.float64)
+    counts: np.ndarray = np.maximum(lengths, 1).astype(np.float64)
     match options.length_penalty:
         case "none":
-            return np.ones_like(counts)
-        case "average":
-            return np.maximum(counts, 1.0)
+            counts = np.ones_like(counts)
         case "gnmt":
-            return np.power((5.0 + counts) / 6.0, options.length_alpha)
+            counts = ((5.0 + counts) / 6.0) ** options.length_alpha
+        case "average":
+            pass
+    return counts
 
 
 def coverage_penalty(coverage_NS: np.ndarray, mask_NS: np.ndarray, beta: float) -> np.ndarray:
@@ -54,13 +55,11 @@ class Ranker:
         sentence_N: np.ndarray,
     ) -> np.ndarray:
         """``score / lp + cp`` of hypotheses that are ``length`` tokens long."""
-        ranks_N: np.ndarray = scores_N / length_penalty(
-            np.full(len(scores_N), length), self.options
-        )
-        if coverage_NS is None:
-            return ranks_N
-        beta = self.options.coverage_penalty
-        return ranks_N + coverage_penalty(coverage_NS, self.mask_BS[sentence_N], beta)
+        ranks_N = self.bound(scores_N, np.full(len(scores_N), length))
+        if coverage_NS is not None:
+            beta = self.options.coverage_penalty
+            ranks_N += coverage_penalty(coverage_NS, self.mask_BS[sentence_N], beta)
+        return ranks_N
 
     def bound(self, scores_N: np.ndarray, limits_N: np.ndarray) -> np.ndarray:
         """No continuation of a hypothesis with this score can rank above this.

@@ -79,8 +79,8 @@ def uniform(seed: int, *keys: np.ndarray | int) -> np.ndarray:
     state = np.array(seed % 2**64, dtype=np.uint64)
     for key in keys:
         state = _mix(state ^ (np.asarray(key).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
-    bits: np.ndarray = _mix(state) >> np.uint64(11)
-    return bits.astype(np.float64) * 2.0**-53
+    numbers: np.ndarray = (_mix(state) >> np.uint64(11)) * np.float64(2.0**-53)
+    return numbers
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
