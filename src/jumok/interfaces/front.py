@@ -1,0 +1,100 @@
+"""The Python front door: build, fit, evaluate, load_model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jumok import config, kernels
+from jumok.data.corpus import Corpus
+from jumok.errors import UsageError
+from jumok.evaluation import Scores
+from jumok.interfaces.fitting import codec_of, make_translator
+from jumok.interfaces.fitting import fit as fit_translator
+from jumok.interfaces.translator import Translator
+from jumok.interfaces.work.evaluating import evaluate_model
+from jumok.interfaces.work.training import traits_of
+from jumok.recipes.options import run_config
+from jumok.recipes.rule import choose
+from jumok.training.events import Done, Event, Validation
+
+__all__ = ["History", "build", "evaluate", "fit", "load_model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What happened while training: every event, and how it ended."""
+
+    events: tuple[Event, ...]
+    done: Done
+
+    @property
+    def scores(self) -> list[dict[str, float]]:
+        """The scores of every validation, in order."""
+        return [dict(e.scores) for e in self.events if isinstance(e, Validation)]
+
+
+def build(name: str, train: Corpus, **options: Any) -> Translator:
+    """An untrained model for a corpus: its vocabularies and an ordinary ``nn.Module`` inside.
+
+    ``options`` are keys of the configuration: those of the model by their plain name
+    (``hidden_size=256``), others by section (``optim={"lr": 3e-4}``). What is not said follows
+    the written rule on the data (``jumok.recipes.rule``). Raises ConfigError with the nearest
+    name for an unknown one.
+    """
+    sections = {key: options.pop(key) for key in ("data", "optim", "training", "search")
+                if key in options}  # fmt: skip
+    given = {f"data.{k}": str(v) for k, v in sections.get("data", {}).items() if v is not None}
+    traits, _ = traits_of(train, given)
+    choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
+    preset = config.merge(choice.preset, {})
+    run = run_config(name, preset=preset, file={**sections, "model": options})
+    return make_translator(name, run, codec_of(train, run.data), train)
+
+
+def fit(
+    model: Translator,
+    train: Corpus,
+    dev: Corpus | None = None,
+    *,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callable[[Event], None]] = (),
+    **training: Any,
+) -> History:
+    """Trains ``model`` in place; it ends with the weights that dev chose, free-running.
+
+    ``training`` are keys of ``[training]`` (``max_epochs=5``, ``time_limit=60``); ``callbacks``
+    are plain functions of an event. With ``folder`` the run is saved and can be resumed.
+    """
+    if not isinstance(train, Corpus):
+        raise UsageError(
+            f"`train` must be a corpus, not {type(train).__name__}.",
+            hint="jumok.load('pairs.tsv') reads one; jumok.data.corpus.Corpus.of(pairs) makes one.",
+        )
+    events: list[Event] = []
+    run = model.run
+    if training:
+        values = {**config.to_dict(run.training), **training}
+        run = replace(run, training=config.from_dict(type(run.training), values))
+    done = fit_translator(
+        replace(model, run=run),
+        train,
+        dev,
+        folder=None if folder is None else Path(folder),
+        resume=resume,
+        listeners=[events.append, *callbacks],
+    )
+    return History(events=tuple(events), done=done)
+
+
+def evaluate(model: Translator, test: Corpus, **options: Any) -> Scores:
+    """Free-running scores with intervals; prints as a table, ``.to_dict()`` for code."""
+    return evaluate_model(model, test, **options).scores
+
+
+def load_model(path: str | Path, *, device: str = "cpu") -> Translator:
+    """The model in a folder, verified first. Raises ModelFolderError."""
+    return Translator.load(path, device=device)
