@@ -39,7 +39,7 @@ ARRAYS = {
 FILES = {
     "config.toml": b'name = "luong"\n',
     "model.safetensors": dump_tensors(ARRAYS),
-    "source.vocabulary": "가\n나\n".encode(),
+    "source.vocabulary.txt": "가\n나\n".encode(),
     "metrics.jsonl": b'{"event": "done"}\n',
 }
 
@@ -185,8 +185,8 @@ def test_a_missing_file_is_named(name: str, run: Path) -> None:
 
 def test_swapped_files_are_refused(run: Path) -> None:
     (run / "config.toml").rename(run / "x")
-    (run / "source.vocabulary").rename(run / "config.toml")
-    (run / "x").rename(run / "source.vocabulary")
+    (run / "source.vocabulary.txt").rename(run / "config.toml")
+    (run / "x").rename(run / "source.vocabulary.txt")
     with pytest.raises(ModelFolderError, match=r"config\.toml"):
         open_folder(run)
 
