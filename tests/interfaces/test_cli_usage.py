@@ -199,6 +199,70 @@ def test_arguments_that_are_no_text_are_refused() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_dash_is_standard_input() -> None:
+    pairs = "".join(f"word{n}\t{n % 7}\n" for n in range(60))
+    done = jumok("data", "-", "--json", stdin=pairs)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["schema"] == "jumok/1"
+    assert sum(part["rows"] for part in found["parts"]) == 60
+
+
+def test_bad_data_leave_by_code_3_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("a\tb\nonly one\n", encoding="utf-8")
+    done = jumok("data", "pairs.tsv", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: pairs.tsv:2: ")
+
+
+def test_a_missing_configuration_file_leaves_by_code_2(tmp_path: Path) -> None:
+    done = jumok("init", "--config", "no.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no.toml: there is no such configuration file.")
+
+
+def test_a_missing_model_leaves_by_code_4(tmp_path: Path) -> None:
+    done = jumok("inspect", "runs/none", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("error: runs/none does not exist.")
+
+
+def test_links_of_others_are_scored_without_a_model(tmp_path: Path) -> None:
+    (tmp_path / "links").write_text("0-0 1-1\n0-1\n", encoding="utf-8")
+    (tmp_path / "gold").write_text("1-1 2p2\n1-1\n", encoding="utf-8")
+    done = jumok("align", "--links", "links", "--gold", "gold", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert found == {"schema": "jumok/1", "aer": 0.4, "precision": 2 / 3, "recall": 0.5}
+
+
+def test_a_reader_that_leaves_ends_it_silently(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m jumok init | head -n 1"
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=env, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_what_init_prints_is_a_configuration(tmp_path: Path) -> None:
+    done = jumok("init", "--model", "luong", "--optim.lr", "3e-4", "--model.hidden_size=64")
+    assert done.returncode == 0
+    (tmp_path / "my.toml").write_text(done.stdout, encoding="utf-8")
+    again = jumok("init", "--config", str(tmp_path / "my.toml"))
+    assert again.stdout == done.stdout
+    assert "lr = 0.0003\n" in again.stdout
+
+
+def test_a_wrong_key_is_told_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("[optim]\nhidden_size = 3\n", encoding="utf-8")
+    done = jumok("init", "--model", "luong", "--config", "my.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: my.toml: hidden_size belongs to [model], not to [optim].\n"
+    )
+
+
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     run(["--version"])
     assert capsys.readouterr().out.startswith("jumok ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,13 +22,13 @@ class Scored(Token):
     logprob: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Translation:
     """One output: its text, its symbols with log-probabilities, and what it attended to."""
 
     source: str
     text: str
-    tokens: tuple[Scored, ...]
+    tokens: tuple[Scored, ...] = field(repr=False)
     """The symbols and, where the output ended by itself, the end symbol (text "</s>")."""
     score: float
     """The log-probability of the output: the sum over ``tokens``."""
@@ -36,9 +36,9 @@ class Translation:
     """What the search ranked by: the score with its penalties."""
     finished: bool
     """False where the limit on the length was hit before the end symbol."""
-    attention: Attention
-    hypothesis: Hypothesis
-    nbest: tuple[Translation, ...] = ()
+    attention: Attention = field(repr=False)
+    hypothesis: Hypothesis = field(repr=False)
+    nbest: tuple[Translation, ...] = field(default=(), repr=False)
     """All the outputs that were asked for, best first, this one the first."""
 
 

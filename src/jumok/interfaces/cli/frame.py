@@ -14,6 +14,9 @@ from jumok.interfaces.cli.keys import take_keys
 
 __all__ = ["run"]
 
+_STDIN = "<standard input>"
+"""Stands for ``-`` while options are parsed: the parser takes a lone dash for an option."""
+
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of ``jumok ARGUMENTS``; what the user should know is raised as JumokError."""
@@ -21,7 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     rest, keys = take_keys(arguments)
     try:
         app = make_app(rest[0] if rest else None)
-        command, bound, left = app.parse_args(rest, exit_on_error=False, print_error=False)
+        tokens = [_STDIN if token == "-" else token for token in rest]
+        command, bound, left = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise _usage_error(error) from None
     return _call(command, bound, left, keys)
@@ -42,8 +46,16 @@ def _call(
             f"jumok {name} has no configuration keys, so not --{next(iter(keys))}.",
             hint=f"jumok {name} --help lists its options.",
         )
+    bound.arguments.update({name: _dash(value) for name, value in bound.arguments.items()})
     code = command(*bound.args, **bound.kwargs)
     return code if isinstance(code, int) else 0
+
+
+def _dash(value: Any) -> Any:
+    """``-`` again where standard input was meant."""
+    if isinstance(value, tuple):
+        return tuple(_dash(one) for one in value)
+    return "-" if value == _STDIN else value
 
 
 def _usage_error(error: CycloptsError) -> UsageError:
