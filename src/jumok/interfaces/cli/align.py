@@ -74,7 +74,7 @@ def align(
                 "--links scores given links, so it goes with --gold and without a model.",
                 hint="jumok align --links links.txt --gold gold.txt",
             )
-        from jumok.interfaces.work.aligning import score_files
+        from jumok.interfaces.work.gold import score_files
 
         scores = score_files(links, gold, links_base=links_base, gold_base=gold_base, swap=swap)
         json_line(scores.to_dict())
@@ -86,6 +86,7 @@ def align(
         )
     from jumok.interfaces.requests import AlignRequest
     from jumok.interfaces.work import aligning
+    from jumok.interfaces.work.gold import against_gold
 
     request = AlignRequest(
         model=model,
@@ -103,7 +104,7 @@ def align(
         else:
             say(one.soft() if soft else one.pharaoh())
     if gold is not None:
-        json_line(aligning.against_gold(keep.found_links, gold, gold_base).to_dict())
+        json_line(against_gold(keep.found_links, gold, gold_base).to_dict())
     if out is not None:
         keep.save(out)
         note(f"wrote {out}")

@@ -1,31 +1,20 @@
-"""Links from attention, links against gold."""
+"""Links from a model's attention, pair by pair."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from jumok.alignment import (
-    AlignmentScores,
-    GoldLinks,
-    Links,
-    format_links,
-    from_trace,
-    merge_words,
-    read_gold,
-    read_links,
-    score_links,
-)
+from jumok.alignment import Links, format_links, from_trace, merge_words
 from jumok.interfaces.requests import AlignRequest
+from jumok.interfaces.translator import ROUND, Translator
+from jumok.interfaces.work.corpora import read_pairs
+from jumok.interfaces.work.decoding import BATCH, open_model
 from jumok.records import AttentionTrace
 from jumok.views.api import save
 
-if TYPE_CHECKING:
-    from jumok.interfaces.translator import Translator
-
-__all__ = ["Aligned", "Kept", "against_gold", "align", "gold_of", "score_files"]
+__all__ = ["Aligned", "Kept", "align"]
 
 SUBWORDS = frozenset({"word", "bpe", "unigram"})
 FAINT = 0.01
@@ -97,9 +86,6 @@ def _real(tokens: Iterable[Any]) -> list[int]:
 
 def align(request: AlignRequest) -> Iterator[Aligned]:
     """The links of every pair, under the target that is given."""
-    from jumok.interfaces.work.corpora import read_pairs
-    from jumok.interfaces.work.decoding import BATCH, ROUND, open_model
-
     model = open_model(request.model, request.machine)
     pairs = read_pairs(request.data, request.reading, form=model.codec.normalisation).pairs()
     level = _level(request.level, model)
@@ -118,25 +104,3 @@ def align(request: AlignRequest) -> Iterator[Aligned]:
 def _level(asked: Literal["auto", "word", "token"], model: Translator) -> str:
     units = {model.codec.source_tokenizer.unit, model.codec.target_tokenizer.unit}
     return ("word" if units & SUBWORDS else "token") if asked == "auto" else asked
-
-
-def gold_of(path: str, base: int | None = None) -> list[GoldLinks]:
-    """The gold file; positions count from 0 if a 0 occurs in it, else from 1."""
-    if base is not None:
-        return read_gold(path, base=base)
-    from_zero = read_gold(path, base=0)
-    if any(0 in link for gold in from_zero for link in gold.possible):
-        return from_zero
-    return read_gold(path, base=1)
-
-
-def against_gold(links: list[Links], gold: str, base: int | None = None) -> AlignmentScores:
-    """AER, precision and recall of ``links``."""
-    return score_links(links, gold_of(gold, base))
-
-
-def score_files(
-    links: str | Path, gold: str, *, links_base: int = 0, gold_base: int | None = None, swap: bool
-) -> AlignmentScores:
-    """The same for links that someone else made; ``swap``: they are written target-source."""
-    return against_gold(read_links(links, base=links_base, reversed_sides=swap), gold, gold_base)
