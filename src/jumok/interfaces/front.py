@@ -15,7 +15,7 @@ from jumok.interfaces.fitting import codec_of, make_translator
 from jumok.interfaces.fitting import fit as fit_translator
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.evaluating import evaluate_model
-from jumok.interfaces.work.training import traits_of
+from jumok.interfaces.work.running import traits_of
 from jumok.recipes.options import run_config
 from jumok.recipes.rule import choose
 from jumok.training.events import Done, Event, Validation

@@ -87,7 +87,7 @@ def train(
         Events as JSON lines on standard output.
     """
     from jumok.interfaces.requests import TrainRequest
-    from jumok.interfaces.work import training
+    from jumok.interfaces.work import running
 
     request = TrainRequest(
         data=one_or_two(data, "the data"),
@@ -108,7 +108,7 @@ def train(
         machine=machine,
     )
     with Progress(json=json, quiet=quiet) as progress:
-        result = training.train(request, progress)
+        result = running.train(request, progress)
     if not json:
         say(result.report)
         for line in result.files:
