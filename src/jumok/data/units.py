@@ -2,8 +2,8 @@
 
 In this order, on one side of the training pairs:
 
-1. *space*: nearly every text is symbols between spaces, there are few different symbols and
-   they are short: phones, tags, digits set apart.
+1. *space*: nearly every text is symbols between spaces, and either these are few and short
+   (phones, tags) or each is one character (letters set apart).
 2. *jamo*: short texts, mostly Hangul, and many syllables too rare to be learnt as symbols.
 3. *character*: short texts (words, names, dates), or too little text to learn pieces from.
 4. *bpe*: the rest, with as many pieces as leaves each about ``USES`` uses.
@@ -26,7 +26,8 @@ SHORT = 32
 """Columns of a terminal; where 95% of texts are no wider, they are words, names or dates."""
 SYMBOLS, SYMBOL_LENGTH = 256, 2.5
 RARE_USES, RARE_SHARE = 10, 0.02
-FEW_CHARACTERS = 100_000
+LITTLE = 100_000
+"""Width of a whole column; below it there is too little text to learn pieces from."""
 
 
 class UnitChoice(NamedTuple):
@@ -52,7 +53,8 @@ class _Column:
     """Mean length of those strings in running text."""
     words: int
     """Words in the whole column; where there are no spaces, characters / 2."""
-    characters: int
+    width: int
+    """Of the whole column."""
     hangul: float
     """Share of Hangul syllables among letters."""
     rare: float
@@ -64,21 +66,22 @@ def choose_unit(texts: Sequence[str]) -> UnitChoice:
     column = _look(texts)
     if column.rows == 0:
         return UnitChoice("character", None, "there is no text, so characters")
-    if column.spaced > 0.8 and column.symbols <= SYMBOLS and column.symbol_length <= SYMBOL_LENGTH:
+    set_apart = column.symbols <= SYMBOLS and column.symbol_length <= SYMBOL_LENGTH
+    if column.spaced > 0.8 and (set_apart or column.symbol_length <= 1.05):
         return UnitChoice(
             "space",
             None,
             f"{column.symbols} different symbols of {column.symbol_length:.1f} characters, set "
             "apart by spaces",
         )
-    if column.wide <= SHORT or column.characters < FEW_CHARACTERS:
+    if column.wide <= SHORT or column.width < LITTLE:
         return _letters(column)
     size = min(max(column.words // USES // 500 * 500, SMALLEST), LARGEST)
     return UnitChoice(
         "bpe",
         size,
-        f"long texts (the 95th percentile is {column.wide} wide) and about {column.words:,} words: {size:,} pieces "
-        f"leave each some {max(1, column.words // size):,} uses",
+        f"long texts (the 95th percentile is {column.wide} wide) and about {column.words:,} "
+        f"words: {size:,} pieces leave each some {max(1, column.words // size):,} uses",
     )
 
 
@@ -86,7 +89,7 @@ def _letters(column: _Column) -> UnitChoice:
     why = (
         f"short texts (95% are at most {column.wide} wide)"
         if column.wide <= SHORT
-        else f"only {column.characters:,} characters, too few to learn pieces from"
+        else f"a text {column.width:,} wide in all, too little to learn pieces from"
     )
     if column.hangul > 0.5 and column.rare > RARE_SHARE:
         return UnitChoice(
@@ -121,7 +124,7 @@ def _look(texts: Sequence[str]) -> _Column:
         symbols=len(symbols),
         symbol_length=sum(len(s) * n for s, n in symbols.items()) / max(1, running),
         words=round(scale * max(running, characters.total() // 6)),
-        characters=round(scale * characters.total()),
+        width=round(scale * sum(widths)),
         hangul=sum(hangul.values()) / max(1, letters),
         rare=rare / max(1, sum(hangul.values())),
     )
