@@ -1,18 +1,261 @@
-"""``jumok train`` and ``jumok init``: requests turned into runs of ``recipes``."""
+"""``jumok train``: from what a command line says to a model folder, a score and a picture."""
 
 from __future__ import annotations
 
-from jumok.config import read_toml
-from jumok.interfaces.requests import InitRequest
-from jumok.recipes.options import model_name_in, run_config, run_to_toml
-from jumok.recipes.rule import DEFAULT_MODEL
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
-__all__ = ["init"]
+from jumok import config, kernels
+from jumok.data.building import build_tokenizer
+from jumok.data.corpus import Corpus
+from jumok.data.report import report
+from jumok.data.tasks import TaskData
+from jumok.data.units import choose_unit
+from jumok.errors import ModelFolderError, UsageError
+from jumok.interfaces.fitting import codec_of, fit, make_translator
+from jumok.interfaces.model_files import load_parts
+from jumok.interfaces.options import Reading
+from jumok.interfaces.requests import TrainRequest
+from jumok.interfaces.translator import Translator
+from jumok.interfaces.work.continuing import started_from
+from jumok.interfaces.work.corpora import is_task, three_ways
+from jumok.interfaces.work.ending import Ending, end_run
+from jumok.interfaces.work.pilot import pilot
+from jumok.models import entry
+from jumok.recipes.options import RunConfig, model_name_in, run_config
+from jumok.recipes.rule import Traits, choose
+from jumok.store import latest_good
+from jumok.training.events import Event
+
+__all__ = ["Watcher", "choose_run", "train", "traits_of"]
+
+REQUEST = "request.json"
+DEFAULT_TASK = "@dates"
+ALL_LANGUAGES_PAIRS = 150_000
 
 
-def init(request: InitRequest, *, comments: bool = True) -> str:
-    """A complete configuration as TOML: keys over the file over the model's preset."""
-    file = read_toml(request.config) if request.config else {}
-    name = request.model or model_name_in(file) or DEFAULT_MODEL
-    run = run_config(name, file=file, flags=request.keys, where=request.config or "")
-    return run_to_toml(name, run, comments=comments)
+class Watcher(Protocol):
+    """Told sentences and events as the run goes."""
+
+    def tell(self, message: str, /) -> None: ...
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """All that is decided before the first step."""
+
+    request: TrainRequest
+    corpora: TaskData
+    translator: Translator
+    folder: Path
+    resume: bool = False
+
+
+def train(request: TrainRequest, watcher: Watcher) -> Ending:
+    """Everything ``jumok train`` does but printing; a refusal has changed nothing on disk."""
+    if request.resume is not None:
+        return _carry_out(_resumed(request, watcher), watcher)
+    request = replace(request, data=request.data or (DEFAULT_TASK,))
+    folder = Path(request.out or _default_folder(request))
+    _refuse_existing(folder, request)
+    corpora = _corpora(request, watcher)
+    if request.start_from is not None:
+        translator = started_from(request, corpora, _flags(request), watcher.tell)
+    else:
+        name, run = choose_run(request, corpora.train, watcher.tell)
+        translator = make_translator(name, run, codec_of(corpora.train, run.data), corpora.train)
+    plan = _Plan(request=request, corpora=corpora, translator=translator, folder=folder)
+    return _carry_out(plan, watcher)
+
+
+def _default_folder(request: TrainRequest) -> str:
+    """``runs/`` and the name of the data; with a number where that is taken."""
+    first = request.data[0]
+    stem = first.removeprefix("@") if is_task(request.data) else Path(first).name.split(".")[0]
+    named = Path("runs") / (stem.strip("-") or "model")
+    numbered = (named.with_name(f"{named.name}-{n}") for n in itertools.count(2))
+    free = (path for path in itertools.chain([named], numbered) if not path.exists())
+    return str(named if request.force else next(free))
+
+
+def _refuse_existing(folder: Path, request: TrainRequest) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not request.force:
+        raise UsageError(
+            f"{folder} exists and is not empty; nothing was changed.",
+            hint=f"--force replaces it, --out names another, --resume {folder} goes on with it.",
+        )
+
+
+def _corpora(request: TrainRequest, watcher: Watcher) -> TaskData:
+    options: dict[str, Any] = {"seed": request.seed or 0}
+    if request.languages is not None:
+        if request.data != ("@dates",):
+            raise UsageError("--languages is for @dates alone.")
+        everything = request.languages == "all"
+        options["languages"] = "all" if everything else request.languages.split(",")
+        options |= {"n": ALL_LANGUAGES_PAIRS} if everything else {}
+    corpora = three_ways(
+        request.data,
+        request.dev,
+        request.test,
+        request.reading,
+        seed=request.seed or 0,
+        form=request.keys.get("data.normalisation", "NFC"),  # type: ignore[arg-type]
+        task_options=options,
+    )
+    watcher.tell(corpora.about)
+    for note in corpora.train.notes:
+        watcher.tell(note)
+    held = [c if c is not None and len(c) else None for c in (corpora.dev, corpora.test)]
+    for line in report(corpora.train, *held).lines():
+        watcher.tell(line)
+    return corpora
+
+
+def traits_of(train: Corpus, keys: Mapping[str, str]) -> tuple[Traits, tuple[str, ...]]:
+    """What the rule reads of a corpus, and why its units are what they are."""
+    units: dict[str, str] = {}
+    sizes: dict[str, int | None] = {}
+    means: dict[str, float] = {}
+    reasons: list[str] = []
+    for side, texts in (("source", train.sources), ("target", train.targets)):
+        given = keys.get(f"data.{side}_unit")
+        chosen = choose_unit(texts)
+        units[side] = given or chosen.unit
+        sizes[side] = None if given else chosen.size
+        why = f"{given}, as asked" if given else f"{chosen.unit}, because {chosen.reason}"
+        reasons.append(f"{side} symbols: {why}.")
+        means[side] = _mean_symbols(texts, units[side])
+    traits = Traits(
+        pairs=len(train),
+        source_unit=units["source"],
+        target_unit=units["target"],
+        source_symbols=means["source"],
+        target_symbols=means["target"],
+        source_size=sizes["source"],
+        target_size=sizes["target"],
+    )
+    return traits, tuple(reasons)
+
+
+def _mean_symbols(texts: tuple[str, ...], unit: str, sample: int = 2000) -> float:
+    some = texts[:: max(1, len(texts) // sample)]
+    if unit in ("bpe", "unigram"):  # pieces are not learnt yet: about four characters each
+        return sum(map(len, some)) / 4 / len(some)
+    tokenizer = build_tokenizer((), unit)
+    return sum(len(tokenizer.symbols(text)) for text in some) / len(some)
+
+
+def choose_run(
+    request: TrainRequest, train: Corpus, tell: Callable[[str], None]
+) -> tuple[str, RunConfig]:
+    """Flags over the file over what the data suggest over the defaults; the reasons are told."""
+    file = config.read_toml(request.config) if request.config else {}
+    traits, reasons = traits_of(train, request.keys)
+    choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
+    name = request.model or model_name_in(file) or choice.model_name
+    entry(name)
+    run = run_config(
+        name,
+        preset=choice.preset,
+        file=file,
+        flags={**_flags(request), **request.keys},
+        where=request.config or "",
+    )
+    asked = () if name == choice.model_name else (f"model {name}: as asked.",)
+    for line in (*reasons, *choice.reasons, *asked):
+        tell(line)
+    return name, run
+
+
+def _flags(request: TrainRequest) -> dict[str, str]:
+    """The options of the command line that stand for keys."""
+    precisions = {"auto": kernels.auto_precision(), "float32": "fp32", "bf16": "bf16"}
+    found = {
+        "training.seed": request.seed,
+        "data.seed": request.seed,
+        "training.time_limit": request.seconds,
+        "training.threads": request.machine.threads,
+        "training.precision": precisions[request.precision] if request.precision else None,
+    }
+    return {key: str(value) for key, value in found.items() if value is not None}
+
+
+def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
+    """Trains, scores the test sets once, writes the folder and the pictures."""
+    if not plan.resume:
+        watcher.tell(pilot(plan.translator, plan.corpora.train))
+    translator, folder = plan.translator, plan.folder
+    began = time.monotonic()
+    done = fit(
+        translator,
+        plan.corpora.train,
+        plan.corpora.dev,
+        folder=folder,
+        carried=_carried(translator, plan.request, folder),
+        resume=plan.resume,
+        listeners=[watcher],
+    )
+    return end_run(translator, plan.corpora, folder, done, time.monotonic() - began)
+
+
+def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dict[str, bytes]:
+    """What a checkpoint needs beside its weights: configuration, codec, the names of the data."""
+    files = {k: v for k, v in translator.files().items() if k != "model.safetensors"}
+
+    def relative(names: tuple[str, ...]) -> list[str]:
+        """From the run's folder, so that data and run can move together."""
+        return [n if n.startswith(("@", "-")) else os.path.relpath(n, folder) for n in names]
+
+    record = {
+        "data": relative(request.data),
+        "dev": relative(request.dev),
+        "test": relative(request.test),
+        "languages": request.languages,
+        "seed": request.seed,
+        "reading": asdict(request.reading),
+    }
+    return {**files, REQUEST: json.dumps(record, indent=1, ensure_ascii=True).encode()}
+
+
+def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
+    """The plan of the interrupted run, from its newest good checkpoint."""
+    folder = Path(str(request.resume))
+    if not folder.is_dir():
+        raise ModelFolderError(f"{folder} does not exist.", hint="jumok train writes such folders.")
+    found = latest_good(folder)
+    if found is None:
+        raise ModelFolderError(
+            f"{folder}: there is no checkpoint in it to go on from.",
+            hint="a run saves at the end of each epoch and when it is interrupted.",
+        )
+    record = json.loads(found.folder.text(REQUEST))
+
+    def named(names: list[str]) -> tuple[str, ...]:
+        return tuple(n if n.startswith(("@", "-")) else os.path.normpath(folder / n) for n in names)
+
+    parts = load_parts(found.folder.path)
+    again = replace(
+        request,
+        data=request.data or named(record["data"]),
+        dev=request.dev or named(record["dev"]),
+        test=request.test or named(record["test"]),
+        languages=record["languages"],
+        seed=record["seed"],
+        reading=Reading(**record["reading"]),
+        keys={**request.keys, "data.normalisation": parts.codec.normalisation},
+    )
+    corpora = _corpora(again, watcher)
+    flags = {**_flags(replace(again, seed=None)), **request.keys}
+    translator = make_translator(
+        parts.name, config.override(parts.run, flags), parts.codec, corpora.train
+    )
+    return _Plan(request=again, corpora=corpora, translator=translator, folder=folder, resume=True)
