@@ -11,7 +11,7 @@ __all__ = ["looks_like_header", "may_be_header"]
 
 _NAMES = frozenset(
     # What is paired, the usual languages of pairs, their codes.
-    """source target src tgt trg input output in out from to x y query answer question word words
+    """source target src tgt trg input output query answer question word words
     form lemma spelling grapheme graphemes phoneme phonemes phone phones ipa pron pronunciation
     romanization romanisation transliteration translation original normalized normalised modern
     date iso 원문 번역 번역문 한국어 영어 입력 출력 발음 단어
@@ -27,6 +27,8 @@ COMMON = 0.98
 """A kind of character belongs to a column if this share of its cells has it."""
 ENOUGH_ROWS = 10
 """Fewer other rows say nothing about what a column looks like."""
+MANY_ROWS = 50
+"""Fewer do not outweigh that neither cell is a usual name."""
 
 
 def _seems_named(cell: str) -> bool:
@@ -64,7 +66,7 @@ def looks_like_header(first: tuple[str, str], rest: Sequence[tuple[str, str]]) -
 
     Both cells must look like names, differ, and occur nowhere else in their column. Then it is
     a header if both are usual names; or if one is, and one column looks otherwise unlike it;
-    or if both columns look unlike it ("date", "iso" above rows with digits in each).
+    or if both columns, of at least ``MANY_ROWS`` rows, do ("written", "normal" above dates).
     """
     if not all(map(_name_shaped, first)) or first[0].lower() == first[1].lower():
         return False
@@ -74,7 +76,8 @@ def looks_like_header(first: tuple[str, str], rest: Sequence[tuple[str, str]]) -
     named = sum(map(_seems_named, first))
     enough = len(rest) >= ENOUGH_ROWS
     unlike = sum(_unlike(first[side], columns[side]) for side in (0, 1)) if enough else 0
-    return named == 2 or unlike == 2 or (named == 1 and unlike == 1)
+    both_unlike = unlike == 2 and len(rest) >= MANY_ROWS
+    return named == 2 or both_unlike or (named == 1 and unlike >= 1)
 
 
 def may_be_header(first: tuple[str, str]) -> bool:

@@ -144,7 +144,9 @@ class _Side:
     @classmethod
     def of(cls, texts: Sequence[str]) -> _Side:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return cls(texts=texts, ids=text_ids(texts), lengths=lengths, counts=character_counts(texts))
+        return cls(
+            texts=texts, ids=text_ids(texts), lengths=lengths, counts=character_counts(texts)
+        )
 
     def summary(self) -> Lengths:
         if not len(self.lengths):

@@ -35,6 +35,8 @@ class _CsvFeed:
     def __init__(self, found: Iterable[Line | Problem]) -> None:
         self.found = iter(found)
         self.number = 0
+        self.begun = 0
+        """The first line given since this was last set to 0."""
         self.problems: list[Problem] = []
 
     def __iter__(self) -> Iterator[str]:
@@ -43,6 +45,7 @@ class _CsvFeed:
                 self.problems.append(item)
                 continue
             self.number = item[0]
+            self.begun = self.begun or self.number
             yield item[1] + "\n"
 
 
@@ -64,13 +67,14 @@ def _csv_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | 
     feed = _CsvFeed(found)
     reader = csv.reader(feed, delimiter=sep, strict=True)
     while True:
-        begun = feed.number + 1
+        feed.begun = 0
         try:
-            row: Fields | Problem | None = (begun, next(reader))
+            cells = next(reader)
+            row: Fields | Problem | None = (feed.begun, cells)
         except StopIteration:
             row = None
         except csv.Error as error:
-            row = _not_csv(begun, max(begun, feed.number), error)
+            row = _not_csv(feed.begun, feed.number, error)
         yield from feed.problems
         feed.problems.clear()
         if row is None:
@@ -80,6 +84,8 @@ def _csv_fields(found: Iterable[Line | Problem], sep: str) -> Iterator[Fields | 
 
 _NAMED = {"\t": "TAB", " ": "space", ",": "comma", ";": "semicolon"}
 _USUAL = (" ||| ", ",", ";", "|", " ")
+_INSIDE_WORDS = " -.'"
+"""Signs that seldom separate columns, if others fit as well."""
 
 
 def _named(sep: str) -> str:
@@ -92,7 +98,8 @@ def _guess_sep(sample: list[list[str]], sep: str, needed: int) -> str | None:
     if any(len(cells) >= needed for cells in sample):
         return None
     signs = {c for text in texts[:100] for c in text if not c.isalnum() and c != sep}
-    fits = {s: sum(t.count(s) == needed - 1 for t in texts) for s in [" ||| ", *sorted(signs)]}
+    ordered = sorted(signs, key=lambda s: (s in _INSIDE_WORDS, s not in _USUAL, s))
+    fits = {s: sum(t.count(s) == needed - 1 for t in texts) for s in [" ||| ", *ordered]}
     best = max(fits, key=lambda s: fits[s])
     return best if fits[best] >= 0.9 * len(texts) else None
 
