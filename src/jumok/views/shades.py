@@ -5,26 +5,10 @@ from __future__ import annotations
 __all__ = ["VIRIDIS", "ink_on", "viridis"]
 
 # viridis (S. van der Walt and N. Smith, CC0) at 17 even steps.
-VIRIDIS = tuple(
-    [
-        "#440154",
-        "#48186a",
-        "#472d7b",
-        "#424086",
-        "#3b528b",
-        "#33638d",
-        "#2c728e",
-        "#26828e",
-        "#21918c",
-        "#1f9f88",
-        "#27ad81",
-        "#3dbc74",
-        "#5cc863",
-        "#81d34d",
-        "#aadc32",
-        "#d5e21a",
-        "#fde725",
-    ]
+VIRIDIS = (
+    *("#440154", "#48186a", "#472d7b", "#424086", "#3b528b", "#33638d", "#2c728e", "#26828e"),
+    *("#21918c", "#1f9f88", "#27ad81", "#3dbc74", "#5cc863", "#81d34d", "#aadc32", "#d5e21a"),
+    "#fde725",
 )
 
 

@@ -14,6 +14,7 @@ import io
 import json
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -34,6 +35,11 @@ _LARGEST_FILE = 1 << 30
 _LARGEST_MAP = 1 << 26
 """Cells of one map: 8192 x 8192."""
 _NEWER = "jumok-trace/"
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, OSError, EOFError, RecursionError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, OverflowError, SyntaxError),
+)
+"""What the readers of the standard library and of NumPy raise over spoilt bytes."""
 
 
 def save_traces(traces: Sequence[AttentionTrace], path: str | os.PathLike[str]) -> None:
@@ -66,9 +72,9 @@ def load_traces(path: str | os.PathLike[str]) -> list[AttentionTrace]:
         raise DataError(f"{size} bytes are more than a trace file may have.", where=str(path))
     try:
         return _read_npz(path) if path.suffix.lower() == ".npz" else _read_json(path)
-    except (ValueError, KeyError, TypeError, OSError, EOFError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except _DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise DataError(
             f"this trace file is damaged: {reason}.",
