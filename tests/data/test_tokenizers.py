@@ -36,7 +36,9 @@ NAMES = [*(t.unit for t in PLAIN), "bpe", "unigram", "bpe-bytes"]
 
 HOSTILE = st.lists(
     st.one_of(
-        st.sampled_from("ab. _\\▁▅￭◌\0\t\n\r\x85\u2028\ufeff\u200d\u202e\u0301<>0xs/각가각ㄱ日👩🏽🇰"),
+        st.sampled_from(
+            "ab. _\\▁▅￭◌\0\t\n\r\x85\u2028\ufeff\u200d\u202e\u0301<>0xs/각가각ㄱ日👩🏽🇰"
+        ),
         st.sampled_from(["<pad>", "</s>", "<0x41>", "￭,", "\\_", "각", "ᄀ", "ᅡ", "ᆨ", "◌ᄀ"]),
         st.characters(exclude_categories=["Cs"]),
     ),

@@ -15,7 +15,9 @@ from jumok.errors import ConfigError, ModelFolderError
 from jumok.records import EOS, PAD, SPECIALS, UNK
 
 HOSTILE = st.text(
-    st.one_of(st.sampled_from("\\\n\r\t #e{}u<>/spad\x00\x85\u2028\ufeff\u0301\ud800각"), st.characters())
+    st.one_of(
+        st.sampled_from("\\\n\r\t #e{}u<>/spad\x00\x85\u2028\ufeff\u0301\ud800각"), st.characters()
+    )
 )
 
 

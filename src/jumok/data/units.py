@@ -2,7 +2,7 @@
 
 In this order, on one side of the training pairs:
 
-1. *space*: nearly every text is symbols between spaces, and either these are few and short
+1. *space*: most texts are symbols between spaces, and either these are few and short
    (phones, tags) or each is one character (letters set apart).
 2. *jamo*: short texts, mostly Hangul, and many syllables too rare to be learnt as symbols.
 3. *character*: short texts (words, names, dates), or too little text to learn pieces from.
@@ -24,6 +24,7 @@ USES = 100
 SMALLEST, LARGEST = 500, 32_000
 SHORT = 32
 """Columns of a terminal; where 95% of texts are no wider, they are words, names or dates."""
+SPACED = 0.6
 SYMBOLS, SYMBOL_LENGTH = 256, 2.5
 RARE_USES, RARE_SHARE = 10, 0.02
 LITTLE = 100_000
@@ -67,7 +68,7 @@ def choose_unit(texts: Sequence[str]) -> UnitChoice:
     if column.rows == 0:
         return UnitChoice("character", None, "there is no text, so characters")
     set_apart = column.symbols <= SYMBOLS and column.symbol_length <= SYMBOL_LENGTH
-    if column.spaced > 0.8 and (set_apart or column.symbol_length <= 1.05):
+    if column.spaced > SPACED and (set_apart or column.symbol_length <= 1.05):
         return UnitChoice(
             "space",
             None,
