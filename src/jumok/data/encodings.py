@@ -141,12 +141,12 @@ _MARKS = (
 
 
 def _looks_utf16(head: bytes) -> str | None:
-    """UTF-16 without a byte order mark: every line end and tab has its zero byte beside it."""
-    for name, newline, blank in (("utf-16-le", 0, 1), ("utf-16-be", 1, 0)):
-        even = head[: len(head) // 2 * 2]
-        signs = [i for i in range(newline, len(even), 2) if even[i] in b"\n\t "]
-        paired = sum(even[i - newline + blank] == 0 for i in signs)
-        if signs and paired >= 0.8 * len(signs):
+    """UTF-16 without a byte order mark: nearly every line end, tab and space has its zero byte
+    beside it, always on the same side."""
+    for name, at in (("utf-16-le", 0), ("utf-16-be", 1)):
+        signs, zeros = head[at::2], head[1 - at :: 2]
+        beside = [zero == 0 for sign, zero in zip(signs, zeros, strict=False) if sign in b"\n\t "]
+        if sum(beside) >= max(6, 0.8 * len(beside)) and signs.count(0) <= 0.1 * zeros.count(0):
             return name
     return None
 
@@ -203,6 +203,19 @@ def _undecodable(number: int, raw: bytes, error: UnicodeDecodeError, encoding: s
     )
 
 
+_GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+def _gzip_damage(error: Exception, name: str, number: int) -> DataError:
+    what = "is cut short" if isinstance(error, EOFError) else f"is damaged ({error})"
+    after = f" after line {number:,}" if number else ""
+    return DataError(
+        f"the gzip data {what}{after}.",
+        where=name,
+        hint="copy or download the file again; gzip -t checks it.",
+    )
+
+
 def _raw_lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
     """Lines as bytes with their ``\\n``; gzip data that is damaged is named."""
     number = 0
@@ -217,13 +230,8 @@ def _raw_lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
                     hint="a line ends at \\n only; is this a text file?",
                 )
             yield raw
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = "is cut short" if isinstance(error, EOFError) else f"is damaged ({error})"
-        raise DataError(
-            f"the gzip data {what} after line {number:,}.",
-            where=name,
-            hint="copy or download the file again; gzip -t checks it.",
-        ) from None
+    except _GZIP_ERRORS as error:
+        raise _gzip_damage(error, name, number) from None
 
 
 def _wide_lines(stream: IO[bytes], name: str, encoding: str) -> Iterator[str]:
@@ -292,8 +300,8 @@ def lines(
     with _opened(path) as stream:
         try:
             head = _peek(stream)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            head = b""
+        except _GZIP_ERRORS as error:
+            raise _gzip_damage(error, name, 0) from None
         if encoding == "utf-8":
             _refuse_wide(head, name)
         if "\n".encode(encoding) == b"\n":
