@@ -39,6 +39,7 @@ CAPS: Mapping[str, int] = {
     "recent.safetensors": 1 << 43,
     "chosen.safetensors": 1 << 40,
     "cursor.json": 64 * MIB,
+    "request.json": 1 << 20,
 }
 """Every name a file of a folder may have, and the most bytes it may hold."""
 
