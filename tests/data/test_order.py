@@ -107,7 +107,8 @@ def test_no_batch_exceeds_its_budget_and_none_could_take_the_next_row(
         parts = plan.batches_of(0, w)
         for rows in parts:
             assert len(rows) <= size and (padded(rows) <= tokens or len(rows) == 1)
-        order = sorted(parts, key=lambda rows: (source[rows[0]], target[rows[0]]))
+        turn = np.where(source % 2, target, -target)
+        order = sorted(parts, key=lambda rows: (source[rows[0]], turn[rows[0]]))
         by_length = np.concatenate(order)
         assert np.all(np.diff(source[by_length]) >= 0)
         at = 0
@@ -123,7 +124,7 @@ def test_batches_hold_rows_of_like_length() -> None:
     batches = list(plan.epoch(0))
     real = sum(int((source[r] + target[r]).sum()) for r in batches)
     padded = sum(len(r) * int(source[r].max() + target[r].max()) for r in batches)
-    assert real / padded > 0.93
+    assert real / padded > 0.94
     shuffled = permutation(5003, 0, 0)(np.arange(5003))
     blocks = np.array_split(shuffled, len(batches))
     at_random = sum(len(r) * int(source[r].max() + target[r].max()) for r in blocks)
@@ -254,17 +255,18 @@ def test_an_index_of_a_billion_pairs_opens_and_resumes_at_once(tmp_path: Path) -
     code = f"""
 import resource, time
 import numpy as np
-from jumok.data.arrays import RowLengths
+from pathlib import Path
+from jumok.data.arrays import RowLengths, map_numbers
 from jumok.data.order import Cursor, Plan
-start = time.perf_counter()
-offsets = np.memmap({str(path)!r}, dtype="<i8", mode="r")
-view = RowLengths(offsets)
+start = time.process_time()
+offsets, release = map_numbers(Path({str(path)!r}), np.dtype("<i8"))
+view = RowLengths(offsets, release)
 plan = Plan(source_lengths=view, target_lengths=view, seed=1, batch_size=64)
-opened = time.perf_counter()
+opened = time.process_time()
 next(plan.after(Cursor(0, 0, 0)))
-first = time.perf_counter()
+first = time.process_time()
 next(plan.after(Cursor(3, int(0.9 * plan.num_windows), 17)))
-resumed = time.perf_counter()
+resumed = time.process_time()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(opened - start, first - opened, resumed - first, peak)
 """

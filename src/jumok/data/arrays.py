@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import mmap
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from jumok.records import BOS, PAD, Batch, Source
 
-__all__ = ["Growing", "InMemory", "PairData", "Ragged", "RowLengths", "collate", "pad"]
+__all__ = [
+    "Growing",
+    "InMemory",
+    "PairData",
+    "Ragged",
+    "RowLengths",
+    "collate",
+    "map_numbers",
+    "pad",
+]
+
+
+Release: TypeAlias = Callable[[], None]
+_KEEP_MAPPED = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -19,6 +34,7 @@ class RowLengths:
     """Row numbers -> lengths, read from the offsets when asked; takes no memory of its own."""
 
     offsets: np.ndarray
+    release: Release | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -28,7 +44,10 @@ class RowLengths:
         if isinstance(rows_N, slice):
             rows_N = np.arange(*rows_N.indices(len(self)))
         rows = np.asarray(rows_N)
-        return np.asarray(self.offsets[rows + 1] - self.offsets[rows], dtype=np.int64)
+        lengths = np.asarray(self.offsets[rows + 1] - self.offsets[rows], dtype=np.int64)
+        if self.release is not None:
+            self.release()
+        return lengths
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,8 @@ class Ragged:
 
     ids: np.ndarray
     offsets: np.ndarray
+    release: Release | None = None
+    """Gives back the memory that reading a large file has mapped; called after each reading."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -48,7 +69,7 @@ class Ragged:
 
     @property
     def lengths(self) -> RowLengths:
-        return RowLengths(self.offsets)
+        return RowLengths(self.offsets, self.release)
 
     def padded(self, rows_B: np.ndarray, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """(ids_BL int64, mask_BL bool) with PAD on the right; L a multiple of ``multiple``."""
@@ -60,6 +81,8 @@ class Ragged:
         found = self.ids[(starts_B[:, None] + places_L)[mask_BL]]
         ids_BL = np.full(mask_BL.shape, PAD, dtype=np.int64)
         ids_BL[mask_BL] = found
+        if self.release is not None:
+            self.release()
         return ids_BL, mask_BL
 
     @classmethod
@@ -109,6 +132,28 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.source)
+
+
+def map_numbers(path: Path, dtype: np.dtype[Any]) -> tuple[np.ndarray, Release | None]:
+    """The numbers in a file as a read-only array that is read where it is used.
+
+    The second value gives the memory back that reading has mapped (so that it does not look as
+    if it grew with the corpus); None for a file that is small or where there is no such call.
+
+    The system is told not to read ahead: rows are met in a shuffled order, and read-ahead of a
+    file of gigabytes then brings in all of it (46 s instead of 0.6 s for the first batch of a
+    thousand million rows).
+    """
+    with open(path, "rb") as file:
+        if path.stat().st_size == 0:
+            return np.zeros(0, dtype), None
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    numbers = np.frombuffer(mapped, dtype=dtype)
+    if not hasattr(mmap, "MADV_RANDOM"):
+        return numbers, None
+    mapped.madvise(mmap.MADV_RANDOM)
+    small = len(mapped) <= _KEEP_MAPPED
+    return numbers, None if small else lambda: mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def pad(rows: Sequence[Sequence[int]], multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any, Self, TypedDict, cast
 
 import numpy as np
 
-from jumok.data.arrays import Ragged
+from jumok.data.arrays import Ragged, Release, map_numbers
 from jumok.data.codec_files import codec_digest
 from jumok.data.encoded import EncodedRow, OnLong, PairCodec
 from jumok.errors import DataError
@@ -196,14 +196,21 @@ def _write(work: Path, codec: PairCodec, rows: Iterable[EncodedRow | int]) -> _I
 
 
 def _map_side(folder: Path, side: str, index: _Index) -> Ragged:
-    ids, offsets = (_map(folder, f"{side}.{what}", index) for what in ("ids", "offsets"))
+    ids, release_ids = _map(folder, f"{side}.ids", index)
+    offsets, release_offsets = _map(folder, f"{side}.offsets", index)
     where = str(folder / f"{side}.offsets")
     if len(offsets) != index["rows"] + 1 or offsets[0] != 0 or offsets[-1] != len(ids):
         raise DataError("the offsets do not fit the rows.", where=where, hint=_AGAIN)
-    return Ragged(ids, offsets)
+    releases = [r for r in (release_ids, release_offsets) if r is not None]
+    return Ragged(ids, offsets, (lambda: _call(releases)) if releases else None)
 
 
-def _map(folder: Path, name: str, index: _Index) -> np.ndarray:
+def _call(functions: Iterable[Release]) -> None:
+    for function in functions:
+        function()
+
+
+def _map(folder: Path, name: str, index: _Index) -> tuple[np.ndarray, Release | None]:
     path, entry = folder / name, index["files"][name]
     dtype = _DTYPES[entry["dtype"]]
     if not path.is_file():
@@ -215,7 +222,7 @@ def _map(folder: Path, name: str, index: _Index) -> np.ndarray:
             where=str(path),
             hint=_AGAIN,
         )
-    return np.memmap(path, dtype=dtype, mode="r") if size else np.zeros(0, dtype)
+    return map_numbers(path, dtype)
 
 
 def _read_index(folder: Path) -> _Index:
