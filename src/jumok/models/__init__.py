@@ -58,6 +58,7 @@ MODELS: dict[str, Entry] = {
             "attend_end": True,
             "bias": True,
             "bridge": "linear",
+            "embedding_std": 1.0,
         },
     ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),

@@ -87,6 +87,8 @@ class LuongConfig:
     """[0.2] On the input of each layer, the softmax included; not on recurrent connections."""
     initial_range: float = 0.1
     """Weights are drawn from U[-r, r]."""
+    embedding_std: float | None = None
+    """[none] Draw embeddings from N(0, this^2) instead."""
 
     def __post_init__(self) -> None:
         direction_size(self.hidden_size, self.bidirectional, self.merge)
@@ -163,11 +165,12 @@ class Luong(nn.Module):
         self.W_c = nn.Linear(2 * H, H, bias=config.bias)
         self.W_s = nn.Linear(H, target_size, bias=config.bias)
         generator = torch.Generator().manual_seed(seed)
-        for weight in self.parameters():
-            if weight.dim() > 0:
-                init.uniform_(
-                    weight, -config.initial_range, config.initial_range, generator=generator
-                )
+        r = config.initial_range
+        for name, weight in self.named_parameters():
+            if config.embedding_std is not None and name.endswith("embedding"):
+                init.normal_(weight, std=config.embedding_std, generator=generator)
+            elif weight.dim() > 0:
+                init.uniform_(weight, -r, r, generator=generator)
 
     def encode(
         self, source: Source, *, noise: Noise | None = None, want: Want = Want.NOTHING
