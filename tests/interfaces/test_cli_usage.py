@@ -258,9 +258,7 @@ def test_a_wrong_key_is_told_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("[optim]\nhidden_size = 3\n", encoding="utf-8")
     done = jumok("init", "--model", "luong", "--config", "my.toml", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == (
-        "error: my.toml: hidden_size belongs to [model], not to [optim].\n"
-    )
+    assert done.stderr == ("error: my.toml: hidden_size belongs to [model], not to [optim].\n")
 
 
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -92,7 +92,9 @@ class Translator:
 
     def engine(self, *, bits: bool = True) -> TorchEngine:
         """What searches see; ``bits``: no output depends on its batch-mates, to the last bit."""
-        return TorchEngine(self.network, bits=bits)
+        network: Any = self.network
+        size = len(self.codec.target_vocabulary)
+        return TorchEngine(network, bits=bits, vocabulary_size=size)
 
     def translate(
         self,

@@ -22,8 +22,8 @@ def use_utf8() -> None:
 
 
 def say(text: str) -> None:
-    """A line of data, at once where someone is waiting for it at the other end of a pipe."""
-    print(text, flush=not sys.stdin.isatty() or sys.stdout.isatty())
+    """A line of data, at once: someone may be waiting for it at the other end of a pipe."""
+    print(text, flush=True)
 
 
 def note(text: str) -> None:
@@ -45,12 +45,9 @@ def _list(value: Any) -> Any:
 
 def input_lines(path: str, encoding: str) -> Iterator[str]:
     """The lines of a file or, for ``-``, of standard input; a line that is no text is an error."""
-    from jumok.data.encodings import Problem, display_name, lines
+    from jumok.data.corpus import stream_sources
 
-    for item in lines(path, encoding):
-        if isinstance(item, Problem):
-            raise item.error(display_name(path))
-        yield item[1]
+    return stream_sources(path, encoding=encoding)
 
 
 def close_quietly() -> None:

@@ -79,9 +79,9 @@ def translate(
     )
     for found in decoding.translate(request, input_lines(file, encoding)):
         if json:
-            json_line({**as_json(found[0]), "nbest": [as_json(one) for one in found]})
+            json_line({**as_json(found), "nbest": [as_json(one) for one in found.nbest]})
         else:
-            for one in found:
+            for one in found.nbest:
                 say(one.text)
 
 
@@ -95,6 +95,6 @@ def as_json(found: Translation) -> dict[str, Any]:
         "finished": found.finished,
         "tokens": [{"text": token.text, "logprob": token.logprob} for token in found.tokens],
         "source_tokens": [token.text for token in trace.source],
-        "attention": trace.weights_TS,
+        "attention": trace.weights_TS if found.tokens else [],
         **({"alternatives": trace.alternatives} if trace.alternatives else {}),
     }

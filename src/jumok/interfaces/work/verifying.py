@@ -136,4 +136,4 @@ def _scores_agree(model: Translator, sources: list[str]) -> Check:
 def _respelt(model: Translator, found: Translation) -> bool:
     tokens = model.codec.target_tokens(found.text)
     ids = model.codec.target_vocabulary.encode([token.text for token in tokens[:-1]])
-    return ids.tolist() == found.hypothesis.ids_T[:-1].tolist()
+    return bool(np.array_equal(ids, found.hypothesis.ids_T[:-1]))
