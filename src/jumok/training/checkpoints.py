@@ -176,8 +176,9 @@ class Keeper:
     def restore(self, *, new_data: bool = False) -> Resumed | None:
         """Puts the newest good checkpoint into the run; None where there is none yet.
 
-        DataError where the data are not those of the run (``new_data`` allows it), ConfigError
-        where a setting changed that decides what is learnt, ModelFolderError where it is damaged.
+        DataError where the data are not those of the run (with ``new_data`` epochs and the choice
+        of the model begin anew, weights and optimiser stay), ConfigError where a setting changed
+        that decides what is learnt, ModelFolderError where the folder is damaged.
         """
         found = latest_good(self.folder)
         if found is None:
@@ -188,6 +189,8 @@ class Keeper:
         try:
             self._refuse_change(document, found.folder.path, new_data)
             self._restore(found.folder, document)
+            if document["data"] != self._run.data.digest:
+                self._run.begin_anew()
         except (KeyError, TypeError, IndexError, AttributeError):
             raise ModelFolderError(f"{where}: not a cursor that jumok wrote.") from None
         self.last, self._saved_step = found.folder.path, self._run.at.step

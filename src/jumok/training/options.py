@@ -65,6 +65,8 @@ class Optim:
             raise ConfigError(f"`lr` must be above 0, but is {self.lr}.")
         if self.clip_norm < 0:
             raise ConfigError(f"`clip_norm` must be 0 (never) or more, but is {self.clip_norm}.")
+        if not 0 <= self.warmup_part <= 1:
+            raise ConfigError(f"`warmup_part` must be between 0 and 1, but is {self.warmup_part}.")
         if self.halve_every <= 0 or self.plateau_patience < 1:
             raise ConfigError("`halve_every` must be above 0 and `plateau_patience` at least 1.")
 
@@ -114,6 +116,8 @@ class Training:
     def __post_init__(self) -> None:
         if self.max_epochs is None and self.max_steps is None and self.time_limit is None:
             raise ConfigError("`max_epochs`, `max_steps` or `time_limit` must say when to stop.")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"`patience` must be at least 1, but is {self.patience}.")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(
                 f"`label_smoothing` must be at least 0 and below 1, but is {self.label_smoothing}."
@@ -126,5 +130,5 @@ class Training:
             raise ConfigError("`ema_decay` and `average_last` exclude each other; set one to 0.")
         if self.log_every < 1 or self.validate_every < 0 or self.average_last < 0:
             raise ConfigError(
-                "`log_every` is at least 1; `validate_every`, `average_last` not < 0."
+                "`log_every` must be at least 1, `validate_every` and `average_last` at least 0."
             )

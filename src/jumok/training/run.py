@@ -139,6 +139,15 @@ class Run:
         self.at.rows += rows
         self.at.done = False
 
+    def begin_anew(self) -> None:
+        """Other data from here on: epochs, scores and the choice start again."""
+        at = self.at
+        self.at = Counters(
+            step=at.step, updates=at.updates, validated_at=at.step, seconds=at.seconds
+        )
+        self.chosen = None
+        self.averages.recent = []
+
     def judge(self, scores: Mapping[str, float], candidate: Weights | None) -> Validation:
         """Notes what validation gave; keeps ``candidate`` (None: the weights) if it is the best."""
         name, at = self.options.choose_by, self.at
