@@ -262,6 +262,12 @@ def test_a_wide_encoding_names_the_line_and_byte_that_fail(tmp_path: Path) -> No
     assert "p.tsv:40001: byte 400003 of the file is not utf-16-le." in said
 
 
+def test_a_character_cut_between_two_reads_is_named_by_its_first_byte(tmp_path: Path) -> None:
+    data = b"\n\0" + b"a\0" * 32_766 + b"\0\xd8" + b"b\0"
+    said = refusal(tmp_path / "p.tsv", data, encoding="utf-16-le")
+    assert "p.tsv:2: byte 65535 of the file is not utf-16-le." in said
+
+
 def test_the_byte_order_mark_goes_at_the_start_and_stays_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_bytes("\ufeff\ufeffa\n\ufeffb".encode())

@@ -212,6 +212,7 @@ def test_a_header_is_found_told_and_can_be_kept(write, header, rows) -> None:
         KOREAN[1:],
         WORDS,
         [("Tom", "Tom"), *KOREAN],
+        [("word", "Word"), *WORDS],
         [("word", "Wort"), ("tree", "Baum")],
         [("date", "d EY t"), *WORDS],
         [("source", "target"), ("source", "x"), *WORDS],
@@ -305,6 +306,16 @@ def test_skipping_bad_lines_does_not_skip_long_ones(write) -> None:
     assert "37 characters" in message(DataError, name, max_length=30, on_bad="skip")
 
 
+def test_bad_lines_and_long_lines_are_counted_apart(write) -> None:
+    name = write("p.tsv", f"a\tb\nbad\n{'y' * 37}\td\nbad\n")
+    assert "--skip-bad drops such lines (2 of 4 here)" in message(DataError, name, max_length=30)
+    both = load(name, max_length=30, on_bad="skip", on_long="skip")
+    assert ["2 of 4 lines are bad" in both.notes[0], "1 of 4 lines are over" in both.notes[1]] == [
+        True,
+        True,
+    ]
+
+
 def test_nul_is_refused_by_name(write) -> None:
     said = message(DataError, write("p.tsv", "a\tb\nc\0c\td\n"))
     assert said.startswith("p.tsv:2: the source holds a NUL character.\n  | c\\x00c")
@@ -326,10 +337,11 @@ def test_white_space_round_a_text_is_kept_unless_stripped(write) -> None:
 
 
 def test_texts_are_normalised_and_counted(write) -> None:
-    name = write("p.tsv", "e\u0301\tx\né\ty\nﬁ\tz\n")
+    name = write("p.tsv", "e\u0301\tx\né\to\u0308\nﬁ\tz\n")
     nfc = load(name)
     assert nfc.sources == ("é", "é", "ﬁ")
-    assert nfc.notes == ("1 row not in NFC: normalised.",)
+    assert nfc.targets == ("x", "ö", "z")
+    assert nfc.notes == ("2 rows not in NFC: normalised.",)
     assert load(name, normalise="NFD").sources == ("e\u0301", "e\u0301", "ﬁ")
     assert load(name, normalise="NFKC").sources == ("é", "é", "fi")
     raw = load(name, normalise="none")

@@ -106,6 +106,16 @@ def test_the_ceiling_is_said_and_never_rounded_up() -> None:
     assert said(found, "such as “same”: “one”, “two”")
 
 
+def test_examples_are_the_worst_and_then_the_first_of_the_file() -> None:
+    pairs = [(f"source {i}", f"{t}") for t in range(2) for i in range(97)] + [("source 50", "2")]
+    examples = report(Corpus.of(pairs)).parts[0].ambiguous_examples
+    assert examples == (
+        ("source 50", ("0", "1", "2")),
+        ("source 0", ("0", "1")),
+        ("source 1", ("0", "1")),
+    )
+
+
 def test_unseen_symbols_are_named_with_their_codes() -> None:
     dev = Corpus.of([("가 x\u0301", "target 뷁뷁"), ("b", "e")], "dev")
     found = report(Corpus.of(plain()), dev)

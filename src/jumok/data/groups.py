@@ -41,7 +41,7 @@ class Groups:
     distinct_sources: int
     distinct_pairs: int
     ambiguous: Ids
-    """For each ambiguous source a row that has it, the most ambiguous first."""
+    """The first row of each ambiguous source, the most ambiguous first, then in order of rows."""
     best_rows: int
     """Rows that have their source's most frequent target."""
 
@@ -54,12 +54,13 @@ def group(sources: Ids, targets: Ids) -> Groups:
     starts = np.flatnonzero(np.diff(pair_sources[order], prepend=pair_sources[order[:1]] - 1))
     best = np.maximum.reduceat(counts[order], starts) if len(starts) else counts[:0]
     variants = np.diff(starts, append=len(order))
+    rows = np.minimum.reduceat(first[order], starts) if len(starts) else first
     several = np.flatnonzero(variants > 1)
-    ranked = several[np.argsort(-variants[several], kind="stable")]
+    ranked = several[np.lexsort((rows[several], -variants[several]))]
     return Groups(
         rows=len(sources),
         distinct_sources=len(starts),
         distinct_pairs=len(first),
-        ambiguous=first[order][starts][ranked],
+        ambiguous=rows[ranked],
         best_rows=int(best.sum()),
     )
