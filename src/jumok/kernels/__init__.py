@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jumok.kernels.additive import AdditiveOutput, additive_lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
+from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
 
@@ -14,6 +15,7 @@ __all__ = [
     "Precision",
     "additive_lstm",
     "auto_precision",
+    "linear",
     "lstm",
     "luong_feed",
     "serves",

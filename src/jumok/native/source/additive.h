@@ -67,7 +67,7 @@ template <class G> struct Additive {
         float *c = room + scorer.padded(), *scores = c + in[1].padded();
         for (long r = 0; r < block.rows; r++) fetch(first + r, t, a + r * wide());
         auto asked = [&](long r, long vector, auto& tile) {
-            for (long n = 0; n < (long)(sizeof tile / sizeof tile[0]); n++)
+            for (long n = 0; n < count(tile); n++)
                 store(query_of(first + r, t) + (vector + n) * LANES, tile[n]);
         };
         product<G>(block.rows, a + at_h(), wide(), wq, asked);
@@ -166,7 +166,7 @@ template <class G> struct Additive {
                               back.gates + r * width, all, unit);
             }
         auto emit = [&](long r, long vector, auto& tile) {
-            for (long n = 0; n < (long)(sizeof tile / sizeof tile[0]); n++) {
+            for (long n = 0; n < count(tile); n++) {
                 long k = (vector + n) * LANES + skip, at = (first + r) * T + t;
                 long c = k - at_context(), real = memory.value_width - c;
                 if (k >= at_h()) store(back.h + r * padded + k - at_h(), tile[n]);
@@ -179,7 +179,7 @@ template <class G> struct Additive {
         for (long r = 0; r < block.rows; r++)
             attention_back(g, block, back, r, t, all_q, totals);
         auto more = [&](long r, long vector, auto& tile) {
-            for (long n = 0; n < (long)(sizeof tile / sizeof tile[0]); n++) {
+            for (long n = 0; n < count(tile); n++) {
                 float* dh = back.h + r * padded + (vector + n) * LANES;
                 store(dh, load(dh) + tile[n]);
             }

@@ -26,12 +26,13 @@ INLINE Real real_positions(const Memory& m, long b, int32_t* list) {
     return {n, list};
 }
 
-INLINE float dot(const float* a, const float* b, long n) {
+// `next` is what will be read soon.
+INLINE float dot(const float* a, const float* b, long n, const float* next) {
     V total[4] = {};
     long k = 0;
     for (; k + PANEL <= n; k += PANEL)
         for (int i = 0; i < 4; i++)
-            total[i] = fma(load(a + k + i * LANES), load(b + k + i * LANES), total[i]);
+            __builtin_prefetch(next + k + i * LANES, 0, 2), total[i] = fma(load(a + k + i * LANES), load(b + k + i * LANES), total[i]);
     for (; k < n; k += LANES) total[0] = fma(load(a + k, n - k), load(b + k, n - k), total[0]);
     return sum((total[0] + total[1]) + (total[2] + total[3]));
 }
@@ -56,7 +57,7 @@ INLINE void gather(float* weights, const float* row, Real real) {
 // out[0..width padded) = (out +) sum over j of weights[j] * rows[at[j]].
 inline void weighted_sum(float* out, const float* weights, const float* rows, Real real,
                          long width, bool more) {
-    widths(up(width, LANES) / LANES, [&](auto count, long v) {
+    auto part = [&](auto count, long v) {
         constexpr int N = decltype(count)::value;
         V total[N];
         long k = v * LANES;
@@ -70,14 +71,17 @@ inline void weighted_sum(float* out, const float* weights, const float* rows, Re
                                         : load(row + i * LANES, width - k - i * LANES), total[i]);
         }
         for (int i = 0; i < N; i++) store(out + k + i * LANES, total[i]);
-    });
+    };
+    long vectors = up(width, LANES) / LANES, v = 0;  // long stretches of each row at a time
+    for (; STRIP == 6 && v + 16 <= vectors; v += 16) part(Int<16>{}, v);
+    widths(vectors - v, [&](auto count, long w) { part(count, v + w); });
 }
 // The gradient of the scores from that of the context (and of the weights, if not absent).
 INLINE void scores_back(float* grad, const float* weights, const float* dcontext,
                         const float* dweights, const Memory& m, long b, Real real) {
     float mean = 0;
     for (long j = 0; j < real.n; j++) {
-        grad[j] = dot(m.value(b, real.at[j]), dcontext, m.value_width);
+        grad[j] = dot(m.value(b, real.at[j]), dcontext, m.value_width, m.key(b, real.at[j]));
         if (dweights) grad[j] += dweights[real.at[j]];
         mean += grad[j] * weights[j];
     }

@@ -81,6 +81,9 @@ template <class G> INLINE void place(G* here, G* there, const float* from, long 
         store(there + k, v);
     }
 }
+template <class G> INLINE void place(G* here, const float* from, long width) {
+    for (long k = 0; k < width; k += LANES) store(here + k, load(from + k, width - k));
+}
 template <class G> INLINE void copy(G* to, const G* from, long n) {
     std::memcpy(to, from, n * sizeof(G));
 }
@@ -113,7 +116,7 @@ template <class G> struct Cell {
             V s[4];
             for (int g = 0; g < 4; g++)
                 s[g] = bias ? z[g] + load(bias + g * hidden + unit, n) : z[g];
-            V i = sigmoid(s[0]), f = sigmoid(s[1]), g = tanh(s[2]), o = sigmoid(s[3]);
+            V i = sigmoid<G>(s[0]), f = sigmoid<G>(s[1]), g = tanh<G>(s[2]), o = sigmoid<G>(s[3]);
             V now = fma(f, past(*this, first + r, t, unit), i * g);
             G* kept = gates + (at * padded() + unit) * 4;
             store(kept, i);
@@ -121,7 +124,7 @@ template <class G> struct Cell {
             store(kept + 2 * LANES, g);
             store(kept + 3 * LANES, o);
             store(c + at * hidden + unit, now, n);
-            emit(r, unit, trim(o * tanh(now), n));
+            emit(r, unit, trim(o * tanh<G>(now), n));
         };
         product<G>(rows, a, stride, w, finish, steps);
     }
@@ -133,7 +136,7 @@ template <class G> struct Cell {
         const G* kept = s.gates + (at * s.padded() + unit) * 4;
         V i = load(kept), f = load(kept + LANES), g = load(kept + 2 * LANES);
         V o = load(kept + 3 * LANES), one = splat(1.f);
-        V h = tanh(load(s.c + at * s.hidden + unit, n)), d = load(dh + unit);
+        V h = tanh<G>(load(s.c + at * s.hidden + unit, n)), d = load(dh + unit);
         V dnow = fma(d * o, fma(-h, h, one), load(dc + unit));
         V dz[4] = {dnow * g * i * (one - i), dnow * past(s, row, t, unit) * f * (one - f),
                    dnow * i * fma(-g, g, one), d * h * o * (one - o)};

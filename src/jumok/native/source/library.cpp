@@ -1,6 +1,7 @@
 // The functions that native/library.py calls: plain pointers, sizes and a number of threads.
 // Every function returns 0, or 1 where there was no memory.
 #include "additive.h"
+#include "linear.h"
 #include "lstm.h"
 #include "luong.h"
 #include "masks.h"
@@ -145,5 +146,24 @@ EXPORT int jumok_additive_lstm_backward(
         ADDITIVE(dweight_x, dweight_h, dweight_q);
         additive.backward({dh, dcontext_, dweights, dc_last, dx, dh0, dc0, dbias, dkeys, dvalues,
                            dv});
+    });
+}
+
+EXPORT int jumok_linear_forward(long low, long threads, long rows, long E, long width,
+                                const float* x, const float* weight, const float* bias, float* y,
+                                void* operands) {
+    return by_precision(low, [&](auto g) {
+        typedef decltype(g) G;
+        Linear<G>{(int)threads, rows, {{weight, nullptr, E, E}}, {1, width}, (G*)operands}.forward(
+            x, bias, y);
+    });
+}
+EXPORT int jumok_linear_backward(long low, long threads, long rows, long E, long width,
+                                 const float* weight, void* operands, const float* dy, float* dx,
+                                 float* dweight, float* dbias) {
+    return by_precision(low, [&](auto g) {
+        typedef decltype(g) G;
+        Linear<G>{(int)threads, rows, {{weight, dweight, E, E}}, {1, width}, (G*)operands}.backward(
+            dy, dx, dbias);
     });
 }

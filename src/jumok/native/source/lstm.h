@@ -64,7 +64,7 @@ template <class G> struct Lstm {
                               all.data);
                 if (!t && !dx && !dh0) break;
                 auto emit = [&](long r, long vector, auto& tile) {
-                    for (long n = 0; n < (long)(sizeof tile / sizeof tile[0]); n++) {
+                    for (long n = 0; n < count(tile); n++) {
                         long k = (vector + n) * LANES;
                         if (k >= before) store(up_h + r * padded + k - before, tile[n]);
                         else store(dx + ((first + r) * T + t) * in[0].width + k, tile[n],

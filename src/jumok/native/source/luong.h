@@ -51,14 +51,14 @@ template <class G> struct Luong {
                     long b = first + r, at = b * T + t;
                     Real real{counts[r], list + r * S};
                     for (long k = 0; k < real.n; k++)
-                        scores[k] = dot(h + r * padded, memory.key(b, real.at[k]), hidden);
+                        scores[k] = dot(h + r * padded, memory.key(b, real.at[k]), hidden, memory.value(b, real.at[k]));
                     softmax(scores, real.n);
                     spread(memory.weights + at * S, scores, real, S);
                     weighted_sum(c, scores, memory.value(b, 0), real, memory.value_width, false);
                     place(joined + at * joined_stride, j + r * pair, c, memory.value_width);
                 }
                 auto finish = [&](long r, long vector, auto& z) {
-                    for (long n = 0; n < (long)(sizeof z / sizeof z[0]); n++)
+                    for (long n = 0; n < count(z); n++)
                         attentional((first + r) * T + t, (vector + n) * LANES, z[n], at_fed,
                                     stride, t + 1 < T);
                 };
@@ -115,7 +115,7 @@ template <class G> struct Luong {
                     tanh_back(first + r, t, g.out, dfed + r * wide_fed, z + r * jout.width(),
                               all_z.data);
                 auto split = [&](long r, long vector, auto& tile) {
-                    for (long n = 0; n < (long)(sizeof tile / sizeof tile[0]); n++) {
+                    for (long n = 0; n < count(tile); n++) {
                         long k = (vector + n) * LANES;
                         if (k < context) store(dcontext + (r * T + t) * context + k, tile[n]);
                         else store(from_join + r * padded + k - context, tile[n]);
@@ -138,7 +138,7 @@ template <class G> struct Luong {
                                       a + r * gates.width(), all.data, unit);
                 }
                 auto emit = [&](long r, long vector, auto& tile) {
-                    for (long n = 0; n < (long)(sizeof tile / sizeof tile[0]); n++) {
+                    for (long n = 0; n < count(tile); n++) {
                         long k = (vector + n) * LANES + skip, at = (first + r) * T + t;
                         if (k >= at_h) store(dh + r * padded + k - at_h, tile[n]);
                         else if (k >= at_fed) store(dfed + r * wide_fed + k - at_fed,
@@ -191,7 +191,7 @@ template <class G> struct Luong {
     }
     void attentional(long at, long k, V z, long at_fed, long stride, bool feeds) const {
         if (join_bias) z += load(join_bias + k, fed - k);
-        V v = trim(tanh(z), fed - k);
+        V v = trim(tanh<G>(z), fed - k);
         store(out + at * fed + k, v, fed - k);
         if (feeds) store(operands + (at + 1) * stride + at_fed + k, masked(at + 1, k, v));
     }

@@ -40,6 +40,7 @@ INLINE void multiply(V (&c)[R][N], const uint32_t* a, long row, long step, const
     }
 }
 
+template <int N> constexpr long count(const V (&)[N]) { return N; }
 template <int N> using Int = std::integral_constant<int, N>;
 // f(Int<R>, first row) over strips of at most STRIP rows, as even as they come.
 template <class F> INLINE void strips(long rows, F f) {

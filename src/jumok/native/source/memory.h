@@ -83,7 +83,7 @@ template <class T> struct PerThread {
 
 // Rows are independent of each other, so a block of them runs through all of time without
 // meeting another thread. How rows are cut into blocks never touches their arithmetic.
-constexpr long MOST_ROWS = 64;
+constexpr long MOST_ROWS = 32;
 INLINE long blocks_of(long rows, int threads) {
     if (!rows) return 1;
     long wanted = (rows + MOST_ROWS - 1) / MOST_ROWS;
