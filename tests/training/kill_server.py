@@ -48,7 +48,7 @@ class SlowDisk(Disk):
     """Writes in small pieces and waits between them, so that kills fall inside a write."""
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        time.sleep(0.0012)
+        time.sleep(0.002)
         return super().write(descriptor, data[: max(1, min(len(data), 2048))])
 
     def fsync(self, descriptor: int) -> None:
@@ -58,9 +58,9 @@ class SlowDisk(Disk):
         time.sleep(0.0008)
 
     def rename(self, old: Path, new: Path) -> None:
-        time.sleep(0.0012)
+        time.sleep(0.002)
         super().rename(old, new)
-        time.sleep(0.0012)
+        time.sleep(0.002)
 
 
 @dataclass
