@@ -352,3 +352,10 @@ def test_a_notebook_frame_works(browser, planted, tmp_path):
     assert frame.locator(".panel .big").text_content() == "c"
     assert problems == []
     tab.close()
+
+
+@pytest.mark.nightly
+def test_the_page_says_when_the_limit_was_hit(visit, planted):
+    stopped = trace_of(SOURCE, TARGET, weights(LINKS[:-1], 8), finished=False)
+    assert visit(stopped, "#t=1").locator(".stopped").is_visible()
+    assert not visit(planted, "#t=1").locator(".stopped").is_visible()

@@ -255,8 +255,7 @@ def _member(opened: zipfile.ZipFile, key: str) -> np.ndarray:
     if version != (1, 0):
         raise ValueError(f"the array {key!r} has the unknown format {version}")
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    cells = math.prod(shape)
-    if dtype.hasobject or cells * dtype.itemsize != len(raw) - stream.tell():
+    if math.prod(shape) * dtype.itemsize != len(raw) - stream.tell():
         raise ValueError(f"the array {key!r} is not as long as it says")
     stream.seek(0)
     found: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)

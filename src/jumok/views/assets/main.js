@@ -64,6 +64,7 @@ const sentences = createSentences(file, extras, (sentence) => open({ sentence })
 const parts = {
   head: el("header"),
   title: el("h1", { class: "pair" }),
+  stopped: el("p", { class: "stopped" }),
   panel: el("aside", { class: "panel" }),
   key: el("div", { class: "key" }),
   odds: el("div", { class: "odds" }),
@@ -73,7 +74,7 @@ const parts = {
 };
 const plate = el("div", { class: "plate" }, matrix.root, parts.key, parts.odds);
 const split = el("div", { class: "split" }, plate, parts.panel);
-const stage = el("main", {}, parts.title, ribbons.root, split, parts.numbers);
+const stage = el("main", {}, parts.title, parts.stopped, ribbons.root, split, parts.numbers);
 const room = () => split.clientWidth - (window.innerWidth > 760 ? parts.panel.offsetWidth + 28 : 0);
 
 // --- parts that depend on language, sentence and map ---
@@ -120,6 +121,8 @@ function drawTrace() {
   document.title = `jumok: ${trace.source_text} → ${trace.target_text}`;
   parts.title.replaceChildren(el("bdi", {}, trace.source_text), el("span", { class: "arrow" }, " → "),
     el("bdi", {}, trace.target_text));
+  parts.stopped.hidden = trace.finished;
+  parts.stopped.textContent = say("limit");
   stage.classList.toggle("blind", !view);
   drawHead();
   if (several) sentences.draw(sentence, say);

@@ -27,9 +27,8 @@ export function overview(trace, view, say, meanEntropy) {
   return [
     el("h3", {}, say("overall")),
     el("dl", {}, ...facts),
-    !trace.finished && el("p", { class: "warning" }, say("limit")),
     el("p", { class: "hint" }, say("hint")),
-  ].filter(Boolean);
+  ];
 }
 
 /** @returns {Node[]} the panel of one row */
