@@ -12,7 +12,7 @@ from jumok.data.baselines import BASELINES, copy_source, most_frequent_target, n
 from jumok.data.corpus import Corpus
 from jumok.errors import DataError
 
-QUICK = settings(max_examples=80, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 TEXT = st.text(alphabet="ab가é", max_size=9)
 
 

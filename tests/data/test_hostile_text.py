@@ -18,7 +18,7 @@ from jumok.data.encodings import Problem, lines
 from jumok.errors import DataError, JumokError
 
 QUICK = settings(
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -305,12 +305,12 @@ def test_gzip_cut_short_anywhere_is_never_taken_for_the_whole(tmp_path: Path) ->
 
 
 def test_gzip_cut_far_down_names_the_last_good_line(tmp_path: Path) -> None:
-    digits = random.Random(3).choices("abcdefgh", k=400_000)
+    digits = random.Random(3).choices("abcdefgh", k=100_000)
     whole = "".join(f"{a}\t{b}\n" for a, b in zip(digits[::2], digits[1::2], strict=True))
     packed = gzip.compress(whole.encode())
     said = refusal(tmp_path / "p.tsv.gz", packed[:-9])
     number = int(said.split("after line ")[1].split(".")[0].replace(",", ""))
-    assert 100_000 < number <= 200_000
+    assert 20_000 < number <= 50_000
 
 
 def test_gzip_with_a_changed_byte_is_refused(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_quote_is_a_character_in_tsv_and_quoting_in_csv(write) -> None:
 def test_a_csv_quote_never_closed_names_the_line_it_was_opened_in(write) -> None:
     said = message(DataError, write("p.csv", 'a,b\nc,"d\ne,f\n'))
     assert "p.csv:2: not a CSV row: a quote is opened and not closed (lines 2 to 3" in said
-    assert "--format tsv --sep ," in said
+    assert "with --sep ," in said
 
 
 def test_csv_after_a_line_that_cannot_be_decoded_keeps_its_line_numbers(write) -> None:
@@ -275,7 +275,7 @@ def test_another_separator_is_recognised_and_named(write, sep: str, shown: str) 
 def test_an_empty_field_is_refused_unless_allowed(write, line: str, side: str) -> None:
     said = message(DataError, write("p.tsv", f"x\ty\n{line}\n"))
     assert said.startswith(f"p.tsv:2: the {side} is empty.")
-    assert "--keep-empty" in said
+    assert "load(empty='keep') allows it" in said
     kept = load("p.tsv", empty="keep").pairs()[1]
     assert kept == tuple(line.removesuffix("\r").split("\t"))
 

@@ -15,7 +15,7 @@ from jumok.data.report import DataReport, report
 from jumok.data.text import NearKey
 from jumok.errors import DataError
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 TEXT = st.text(alphabet="abA가é !", min_size=1, max_size=3)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=29)
 

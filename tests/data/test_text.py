@@ -29,7 +29,7 @@ ALPHABET = (
 )
 TEXTS = st.text(alphabet=st.sampled_from(ALPHABET), max_size=13)
 FORM = st.sampled_from(FORMS)
-QUICK = settings(max_examples=300, deadline=None, derandomize=True)
+QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 @QUICK

@@ -149,7 +149,7 @@ def _fault(source: str, target: str, options: ReadOptions) -> tuple[str, str] | 
         if "\n" in text:
             return f"the {side} holds a line break.", "replace it by a space"
         if options.empty == "refuse" and not text.strip():
-            return f"the {side} is empty.", "fill it in, or --keep-empty"
+            return f"the {side} is empty.", "fill it in (load(empty='keep') allows it)"
     return None
 
 
@@ -164,7 +164,7 @@ def _too_long(item: Record, options: ReadOptions) -> Problem | None:
         kind="long",
         message=f"the {side} has {longest:,} characters, more than {limit:,}.",
         excerpt=item[1] if side == "source" else item[2],
-        hint=f"--max-length {longest} keeps it",
+        hint=f"shorten it (load(max_length={longest}) keeps it)",
     )
 
 

@@ -59,7 +59,7 @@ def _not_csv(begun: int, ended: int, error: csv.Error) -> Problem:
         line=begun,
         message=f"not a CSV row: {what}.",
         hint='a field with quotes is written "like ""this"""; a file without CSV quoting is read '
-        "with --format tsv --sep ,",
+        "under a name that does not end in .csv, with --sep ,",
     )
 
 

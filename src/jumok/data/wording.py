@@ -71,12 +71,12 @@ def _repeats(part: Part) -> Iterator[str]:
 def _damage(part: Part) -> Iterator[str]:
     for suspicion in part.suspicions:
         where = ", ".join(suspicion.where[:3]) + (", ..." if suspicion.rows > 3 else "")
-        advice = "; --strip drops it" if "begin or end" in suspicion.what else ""
+        advice = "; each space is a symbol to learn" if "white space" in suspicion.what else ""
         yield f"look at: {_share(suspicion.rows, part.rows)} rows {suspicion.what}: {where}{advice}"
     if part.too_long_rows:
         yield (
             f"training would refuse {counted(part.too_long_rows, 'row')} for their length; "
-            "--max-length allows more, --skip-long drops them."
+            "--skip-long drops them."
         )
 
 
