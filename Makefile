@@ -11,7 +11,7 @@ help:
 	@echo "make test      set up and run the tests of every change"
 	@echo "make test-all  the nightly tests as well"
 	@echo "make lint      ruff (rules and format) and mypy"
-	@echo "make bench     the speed figures, beside NumPy and plain torch"
+	@echo "make bench     the speed of training steps, beside plain torch"
 	@echo "make docs      rebuild the generated parts of the documentation"
 
 setup: $(READY)
@@ -37,7 +37,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/kernels/steps.py
 
 docs: $(READY)
 	$(BIN)/python docs/build.py
