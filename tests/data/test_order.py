@@ -137,6 +137,17 @@ def test_batches_of_a_window_do_not_come_in_the_order_of_length() -> None:
     assert abs(np.corrcoef(np.arange(len(firsts)), firsts)[0, 1]) < 0.25
 
 
+def test_windows_and_epochs_shuffle_their_batches_each_in_its_own_way() -> None:
+    lengths = np.arange(1, 304)
+    plan = Plan(source_lengths=lengths, target_lengths=lengths, seed=1, batch_size=7, window=101)
+    ways = {
+        tuple(np.argsort([rows[0] for rows in map(np.sort, plan.batches_of(epoch, window))]))
+        for epoch in range(3)
+        for window in range(3)
+    }
+    assert len(ways) == 9
+
+
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_the_nth_batch_follows_from_its_number_alone(budget: dict[str, int]) -> None:
     plan = plan_of(1009, window=101, **budget)

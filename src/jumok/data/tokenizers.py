@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from jumok.data.graphemes import cluster_ends
@@ -185,6 +186,7 @@ class Jamo:
         return {}
 
 
+@lru_cache(maxsize=1 << 15)
 def _letters(character: str) -> Sequence[str]:
     code = ord(character) - _SYLLABLE
     if 0 <= code < _NUM_LEADS * _NUM_VOWELS * _NUM_TAILS:
