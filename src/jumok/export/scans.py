@@ -1,0 +1,58 @@
+"""Recurrent layers as scans: the form in which a loop over a source of any length exports.
+
+A Python loop would be unrolled to the length of the example, and native kernels cannot be
+traced at all. A scan becomes one ONNX ``Scan`` node whose body is the layer's own ``step``.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
+
+from jumok.nn.recurrent import GRU, LSTM
+
+__all__ = ["with_scans"]
+
+
+def _scan_lstm(
+    layer: LSTM, x_BTE: Tensor, h_BH: Tensor, c_BH: Tensor, *, cells: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """``LSTM.forward``; both states travel as one array, since a scan wants distinct ones."""
+    size = layer.hidden_size
+
+    def body(hc_BX: Tensor, x_BE: Tensor) -> tuple[Tensor, Tensor]:
+        hc_BX = torch.cat(layer.step(x_BE, hc_BX[:, :size], hc_BX[:, size:]), dim=-1)
+        return hc_BX, hc_BX.clone()
+
+    _, hc_TBX = scan(body, torch.cat([h_BH, c_BH], dim=-1), x_BTE.transpose(0, 1), dim=0)
+    hc_BTX = hc_TBX.transpose(0, 1)
+    return hc_BTX[..., :size], hc_BTX[..., size:] if cells else None
+
+
+def _scan_gru(layer: GRU, x_BTE: Tensor, h_BH: Tensor) -> Tensor:
+    """``GRU.forward``."""
+
+    def body(h_BH: Tensor, x_BE: Tensor) -> tuple[Tensor, Tensor]:
+        h_BH = layer.step(x_BE, h_BH)
+        return h_BH, h_BH.clone()
+
+    _, h_TBH = scan(body, h_BH, x_BTE.transpose(0, 1), dim=0)
+    h_BTH: Tensor = h_TBH.transpose(0, 1)
+    return h_BTH
+
+
+_SCANS: dict[type, Any] = {LSTM: _scan_lstm, GRU: _scan_gru}
+
+
+def with_scans(model: nn.Module) -> nn.Module:
+    """A float32 copy of ``model`` on the CPU whose recurrent layers run as scans."""
+    model = copy.deepcopy(model).cpu().float()
+    for module in model.modules():
+        if type(module) in _SCANS:
+            module.__dict__["forward"] = partial(_SCANS[type(module)], module)
+    return model
