@@ -82,10 +82,6 @@ def keys() -> str:
         own = config.explain(model.config)
         parts += [f"\n## --model {name}\n", f"{model.about}\n"]
         parts += _table(own, "model.", model.preset)
-            f"\n## --model {name}\n",
-            f"{model.about}\n",
-            *_table(own, "model.", model.preset),
-        ]
     return f"# The keys of the configuration\n{MADE}\n" + "\n".join(parts) + "\n"
 
 

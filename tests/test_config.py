@@ -160,7 +160,11 @@ def test_flags_are_read_by_the_type_of_their_field() -> None:
     ("name", "text", "said"),
     [
         ("model.hiden", "3", "unknown option --model.hiden. Did you mean --model.hidden_size?"),
-        ("modle.hidden_size", "3", "unknown option --modle.hidden_size. Did you mean --"),
+        (
+            "modle.hidden_size",
+            "3",
+            "unknown option --modle.hidden_size: hidden_size belongs to [mod",
+        ),
         ("model.lr", "3", "unknown option --model.lr: lr belongs to [optim], not to [model]."),
         ("optim", "3", "--optim is a section; name a key of it, such as --optim.lr."),
         ("optim.lr", "abc", '--optim.lr: expected a number, got "abc".'),
