@@ -1,0 +1,97 @@
+"""Every mechanism that is planted."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from planted.plant import Mechanism
+from planted.planting import TEMPLATE
+
+PLACES = ("output", "next_step", "upper_layers")
+
+
+def book_wirings() -> list[Mechanism]:
+    """Every legal (query_from, attention_to) of a decoder of three layers."""
+    subsets = [c for n in (1, 2, 3) for c in itertools.combinations(PLACES, n)]
+    found = []
+    for number, (query, to) in enumerate(itertools.product(("bottom", "top"), subsets)):
+        if query == "top" and "upper_layers" in to:
+            continue
+        options = {
+            "query_from": query,
+            "attention_to": to,
+            "num_layers": 3,
+            "skip": number % 2 == 0,
+            "bidirectional": number % 3 == 0,
+            "reverse_source": number % 4 < 2,
+        }
+        memory = "attended" if "next_step" in to else "state"
+        found.append(
+            Mechanism(model="attention", options=options, memory=memory, ahead=to == ("next_step",))
+        )
+    return found
+
+
+def book(**options: Any) -> Mechanism:
+    return Mechanism(model="attention", options=options)
+
+
+def luong(memory: Any = None, model: str = "luong", **options: Any) -> Mechanism:
+    """A Luong model; with feeding it remembers what was attended to, else it counts."""
+    feeding = options.get("feeding", model == "luong")
+    ends = options.get("attend_end", model == "luong-fast")
+    memory = memory or ("attended" if feeding else "state")
+    window, sentences = None, Mechanism.sentences
+    if options.get("score") == "location":
+        options["maximum_length"] = 7
+        sentences = tuple(TEMPLATE[:n] for n in (3, 6, 5, 4))
+    if options.get("window", "global") != "global":
+        window = (options["window"], options.setdefault("window_size", 2))
+        local = {
+            "local-m": ("BA.", "CABD.BA", "CBAAD."),
+            "local-p": ("BA.AB", "ABCD.DCBA", "A."),
+        }
+        sentences = local[options["window"]]
+    return Mechanism(
+        model=model,
+        options=options,
+        memory=memory,
+        attends_end=ends,
+        window=window,
+        sentences=sentences,
+    )
+
+
+SCORES = ("dot", "general", "concat", "location", "learned_scale")
+
+MECHANISMS: list[Mechanism] = [
+    book(),
+    book(reverse_source=False),
+    book(bidirectional=True, merge="sum"),
+    book(bidirectional=True, merge="mean"),
+    *book_wirings(),
+    *(luong(score=score, feeding=feeding) for score in SCORES for feeding in (True, False)),
+    luong("output", score="scaled", feeding=True, hidden_size=1024),
+    luong("output", score="scaled", feeding=False, hidden_size=1024),
+    luong(score="concat", concat_keys=False, attend_end=True),
+    luong(reverse_source=False),
+    luong(num_layers=3, skip=True, bias=True, attend_end=True),
+    luong(num_layers=2, feeding=False, reverse_source=True, bidirectional=True, bridge="copy_h"),
+    luong(bidirectional=True, merge="sum", bridge="zero"),
+    luong(bidirectional=True, merge="mean", bridge="linear", score="dot", hidden_size=128),
+    luong(model="luong-fast"),
+    *(luong(window="local-m", feeding=feeding) for feeding in (True, False)),
+    *(
+        luong("output", window="local-p", feeding=feeding, **more)
+        for feeding, more in (
+            (True, {}),
+            (False, {}),
+            (False, {"centre": "code"}),
+            (True, {"renormalise": True}),
+        )
+    ),
+    Mechanism(model="rnnsearch", memory="attended-late"),
+    Mechanism(model="cgru", memory="attended"),
+    Mechanism(model="bahdanau", memory="attended-late"),
+]
