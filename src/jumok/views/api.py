@@ -10,6 +10,9 @@ from pathlib import Path
 
 from jumok.errors import UsageError, did_you_mean
 from jumok.records import AttentionTrace
+from jumok.views.figure import save_figure
+from jumok.views.page import page
+from jumok.views.trace_file import save_traces, write_whole
 
 __all__ = ["SUFFIXES", "repr_html", "save"]
 
@@ -27,8 +30,6 @@ def save(traces: AttentionTrace | Sequence[AttentionTrace], path: str | os.PathL
         UsageError: an unknown suffix (the known ones are listed), no trace at all, or several
             for a picture.
     """
-    from jumok.views.trace_file import save_traces, write_whole
-
     several = [traces] if isinstance(traces, AttentionTrace) else list(traces)
     suffix = _suffix(path)
     if not several:
@@ -36,8 +37,6 @@ def save(traces: AttentionTrace | Sequence[AttentionTrace], path: str | os.PathL
     if suffix in (".npz", ".jumok.json"):
         save_traces(several, path)
     elif suffix == ".html":
-        from jumok.views.page import page
-
         write_whole(path, page(several).encode("utf-8"))
     else:
         write_whole(path, _drawn(several, suffix))
@@ -56,8 +55,6 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 
 
 def _drawn(traces: list[AttentionTrace], suffix: str) -> bytes:
-    from jumok.views.figure import save_figure
-
     if len(traces) > 1:
         raise UsageError(
             f"a {suffix} file shows one sentence, but there are {len(traces)}.",
@@ -73,8 +70,6 @@ def repr_html(trace: AttentionTrace, *, height: int = 640) -> str:
 
     Works where scripts of the notebook itself cannot be relied on, and in saved notebooks.
     """
-    from jumok.views.page import page
-
     return (
         '<iframe sandbox="allow-scripts allow-downloads" '
         f'style="width:100%;height:{int(height)}px;border:0" title="attention" '

@@ -46,7 +46,16 @@ export function createSentences(document_, extras, onPick) {
       el("table", {}, el("thead", {}, el("tr", {}, head("number", "#", redraw),
         el("th", { scope: "col" }, say("sentence")), head("score", say("score"), redraw),
         head("entropy", say("entropy"), redraw))), el("tbody", {}, ...rows))));
-    root.querySelector(".current")?.scrollIntoView?.({ block: "nearest" });
+    reveal(root.querySelector(".scroll"), root.querySelector(".current"));
   }
   return { root, draw };
+}
+
+/** Scroll the list, and the list alone, so that `row` is in sight. */
+function reveal(list, row) {
+  if (!list || !row) return;
+  const head = list.querySelector("thead").offsetHeight;
+  const above = row.offsetTop - head;
+  const below = row.offsetTop + row.offsetHeight - list.clientHeight;
+  if (list.scrollTop > above || list.scrollTop < below) list.scrollTop = above - list.clientHeight / 3;
 }
