@@ -436,9 +436,10 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_so(tmp_path: Pat
 
 def test_a_second_save_at_the_same_step_is_newer(tmp_path: Path) -> None:
     prepare(tmp_path)
-    names = [_checkpoint(tmp_path, 3).name for _ in range(3)]
-    assert names == ["step-00000003", "step-00000003-2", "step-00000003-3"]
-    assert [p.name for _, p in list_checkpoints(tmp_path)] == names[1:]
+    first = "step-00000003"
+    names = [_checkpoint(tmp_path, 3).name for _ in range(12)]
+    assert names == [first, *(f"{first}-{n}" for n in range(2, 13))]
+    assert [p.name for _, p in list_checkpoints(tmp_path)] == names[-2:]
     assert _checkpoint(tmp_path, 4).name == "step-00000004"
 
 

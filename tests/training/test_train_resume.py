@@ -212,6 +212,9 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(
     assert isinstance(resumed, Resumed) and resumed.step == 7
     assert len(resumed.notes) == 1
     assert resumed.notes[0].startswith(f"passed over: {newest}: ")
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [12, 18]
+    (aside,) = (tmp_path / "checkpoints").glob("damaged-step-00000011-*")
+    assert (aside / "model.safetensors").exists()
     assert _digest(tmp_path, *ended) == undisturbed(name)
 
 
@@ -272,6 +275,14 @@ def test_a_new_run_does_not_overwrite_an_old_one(stopped: Path) -> None:
     with pytest.raises(UsageError, match=r"holds a run already, saved at step 4\.") as error:
         _fit(stopped, "adamw, moving average", resume=False)
     assert f"jumok train --resume {stopped}" in str(error.value.hint)
+
+
+def test_a_run_is_overwritten_on_request_alone(
+    stopped: Path, undisturbed: Callable[[str], dict[str, bytes]]
+) -> None:
+    name = "adamw, moving average"
+    ended = _fit(stopped, name, resume=False, overwrite=True)
+    assert _digest(stopped, *ended) == undisturbed(name)
 
 
 def test_an_edited_log_is_refused_and_a_missing_one_begun_anew(stopped: Path) -> None:

@@ -6,7 +6,9 @@ from jumok.store.checkpoints import (
     latest_good,
     list_checkpoints,
     prepare,
+    remove_checkpoints,
     save_checkpoint,
+    set_aside,
 )
 from jumok.store.disk import DISK, Disk
 from jumok.store.folder import Folder, open_folder, save_folder
@@ -29,7 +31,9 @@ __all__ = [
     "open_folder",
     "parse_tensors",
     "prepare",
+    "remove_checkpoints",
     "save_checkpoint",
     "save_folder",
+    "set_aside",
     "specs",
 ]

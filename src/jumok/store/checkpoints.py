@@ -24,7 +24,9 @@ __all__ = [
     "latest_good",
     "list_checkpoints",
     "prepare",
+    "remove_checkpoints",
     "save_checkpoint",
+    "set_aside",
 ]
 
 CHECKPOINTS = "checkpoints"
@@ -40,16 +42,21 @@ class Checkpoint:
     folder: Folder
     rejected: tuple[str, ...] = ()
     """Why each newer one was passed over: file and reason."""
+    damaged: tuple[Path, ...] = ()
+    """Those newer ones."""
 
 
 def list_checkpoints(run: str | Path) -> list[tuple[int, Path]]:
     """(step, path) of every checkpoint of the run, oldest first; none of them verified."""
-    parent = Path(run) / CHECKPOINTS
+    return [(step, path) for step, _, path in _numbered(Path(run) / CHECKPOINTS)]
+
+
+def _numbered(parent: Path) -> list[tuple[int, int, Path]]:
+    """(step, which save at that step, path), oldest first."""
     if not parent.is_dir():
         return []
-    named = [(m, p) for p in parent.iterdir() if (m := _NAME.fullmatch(p.name))]
-    found = sorted((int(m[1]), int(m[2] or 1), path) for m, path in named)
-    return [(step, path) for step, _, path in found]
+    named = [(m, path) for path in parent.iterdir() if (m := _NAME.fullmatch(path.name))]
+    return sorted((int(m[1]), int(m[2] or 1), path) for m, path in named)
 
 
 def latest_good(run: str | Path) -> Checkpoint | None:
@@ -58,19 +65,33 @@ def latest_good(run: str | Path) -> Checkpoint | None:
     Raises ModelFolderError, with the reasons, where there are some and none is good.
     """
     rejected: list[str] = []
+    damaged: list[Path] = []
     for step, path in reversed(list_checkpoints(run)):
         try:
             folder = open_folder(path)
         except ModelFolderError as error:
             rejected.append(error.message)
+            damaged.append(path)
         else:
-            return Checkpoint(step=step, folder=folder, rejected=tuple(rejected))
+            return Checkpoint(
+                step=step, folder=folder, rejected=tuple(rejected), damaged=tuple(damaged)
+            )
     if rejected:
         raise ModelFolderError(
             f"{Path(run)}: no checkpoint is good.\n  " + "\n  ".join(rejected),
             hint="copy the folder again from where it was good, or train from the start.",
         )
     return None
+
+
+def set_aside(checkpoint: Checkpoint, *, disk: Disk = DISK) -> None:
+    """Renames the damaged ones that were passed over, so that what is saved next counts as newer.
+
+    They are kept as ``damaged-...``, for whoever wants to know what happened. Raises SaveError.
+    """
+    for path in checkpoint.damaged:
+        with saving(path, None, disk):
+            disk.rename(path, path.parent / f"damaged-{path.name}-{secrets.token_hex(4)}")
 
 
 def prepare(run: str | Path, *, disk: Disk = DISK) -> Path:
@@ -92,7 +113,7 @@ def save_checkpoint(
 ) -> Path:
     """Writes one checkpoint, then removes all but the newest ``keep``. Raises SaveError."""
     there = list_checkpoints(run)
-    target = _free_name(Path(run) / CHECKPOINTS, step)
+    target = _new_name(Path(run) / CHECKPOINTS, step)
     with AtomicFolder(target, needed=content_size(files), disk=disk) as folder:
         for name, content in files.items():
             folder.write(name, content)
@@ -102,13 +123,18 @@ def save_checkpoint(
     return target
 
 
-def _free_name(parent: Path, step: int) -> Path:
-    name, number = f"step-{step:08d}", 1
-    target = parent / name
-    while target.exists():
-        number += 1
-        target = parent / f"{name}-{number}"
-    return target
+def remove_checkpoints(run: str | Path, *, disk: Disk = DISK) -> None:
+    """All checkpoints of the run, oldest first. Raises SaveError."""
+    for _, path in list_checkpoints(run):
+        with saving(path, None, disk):
+            _remove(path, disk)
+
+
+def _new_name(parent: Path, step: int) -> Path:
+    """A name that sorts after every other of the same step, those removed meanwhile included."""
+    numbers = [n for s, n, _ in _numbered(parent) if s == step]
+    name = f"step-{step:08d}"
+    return parent / (f"{name}-{max(numbers) + 1}" if numbers else name)
 
 
 def _remove(path: Path, disk: Disk) -> None:

@@ -41,7 +41,9 @@ from jumok.store import (
     list_checkpoints,
     locked,
     prepare,
+    remove_checkpoints,
     save_checkpoint,
+    set_aside,
 )
 from jumok.store.checkpoints import check_space
 from jumok.store.disk import saving
@@ -96,10 +98,12 @@ class Keeper:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def begin(self) -> None:
-        """Starts a new run; UsageError where the folder holds one already."""
+    def begin(self, *, overwrite: bool = False) -> None:
+        """Starts a new run; UsageError where the folder holds one that is not to be replaced."""
         there = list_checkpoints(self.folder)
-        if there:
+        if there and overwrite:
+            remove_checkpoints(self.folder, disk=self.disk)
+        elif there:
             raise UsageError(
                 f"{self.folder} holds a run already, saved at step {there[-1][0]:,}.",
                 hint=f"go on with `jumok train --resume {self.folder}`, or name another folder.",
@@ -193,6 +197,7 @@ class Keeper:
                 self._run.begin_anew()
         except (KeyError, TypeError, IndexError, AttributeError):
             raise ModelFolderError(f"{where}: not a cursor that jumok wrote.") from None
+        set_aside(found, disk=self.disk)
         self.last, self._saved_step = found.folder.path, self._run.at.step
         notes = [f"passed over: {reason}" for reason in found.rejected]
         if self._journal.position()[0] < document["metrics"][0]:
@@ -247,7 +252,7 @@ class NoKeeper:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def begin(self) -> None:
+    def begin(self, *, overwrite: bool = False) -> None:
         pass
 
     def restore(self, *, new_data: bool = False) -> None:

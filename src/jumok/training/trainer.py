@@ -48,6 +48,7 @@ def fit(
     carried: Mapping[str, bytes] = NO_FILES,
     resume: bool = False,
     new_data: bool = False,
+    overwrite: bool = False,
     listeners: Sequence[Listener] = (),
     disk: Disk = DISK,
 ) -> Done:
@@ -55,8 +56,9 @@ def fit(
 
     ``folder`` gets ``metrics.jsonl`` and ``checkpoints/``; ``carried`` are further files of each
     checkpoint (configuration, vocabularies). ``resume`` goes on from the newest good checkpoint,
-    or begins where there is none yet; ``new_data`` allows other data than before. Raises
-    TrainingError, SaveError, Interrupted (after saving), and what ``Keeper.restore`` raises.
+    or begins where there is none yet; ``new_data`` allows other data than before. ``overwrite``
+    begins anew where a run was saved already. Raises TrainingError, SaveError, Interrupted (after
+    saving), and what ``Keeper.begin`` and ``Keeper.restore`` raise.
     """
     with ExitStack() as stack:
         stack.enter_context(_threads(options.threads))
@@ -70,7 +72,10 @@ def fit(
 
         keeper = open_keeper(folder, run, carried=carried, disk=disk)
         stack.enter_context(keeper)
-        emit(keeper.restore(new_data=new_data) if resume else keeper.begin())
+        if resume:
+            emit(keeper.restore(new_data=new_data))
+        else:
+            keeper.begin(overwrite=overwrite)
         stream = updates(data, run.at.cursor, options.update_tokens)
 
         while not run.finished():
@@ -105,7 +110,7 @@ def fit(
 def _score(run: Run, validate: Validate, signals: Signals) -> Validation:
     """Scores what would be chosen (the average of the weights, where one is kept)."""
     candidate = run.averages.candidate()
-    with worn(run.model, candidate), signals.breakable(), torch.no_grad():
+    with torch.no_grad(), worn(run.model, candidate), signals.breakable():
         scores = validate(run.model)
     return run.judge(scores, candidate)
 
