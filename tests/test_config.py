@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jumok import config
+from jumok.config.values import read_value
 from jumok.errors import ConfigError
 
 
@@ -176,6 +177,13 @@ def test_a_wrong_flag_is_told_as_it_was_written(name: str, text: str, said: str)
     with pytest.raises(ConfigError) as caught:
         config.build(Run, flags={name: text}, types=TYPES)
     assert str(caught.value).startswith(said)
+
+
+def test_the_narrowest_type_of_several_is_tried_first() -> None:
+    assert read_value("3", str | int, text=True) == 3
+    assert read_value("auto", str | int, text=True) == "auto"
+    assert read_value("none", str | int | None, text=True) is None
+    assert read_value("3", Literal["3"] | int, text=True) == "3"
 
 
 def test_flags_win_over_the_file_over_the_preset_over_the_defaults() -> None:

@@ -235,14 +235,16 @@ def test_links_of_others_are_scored_without_a_model(tmp_path: Path) -> None:
     assert found == {"schema": "jumok/1", "aer": 0.4, "precision": 2 / 3, "recall": 0.5}
 
 
-def test_a_reader_that_leaves_ends_it_silently(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m jumok init | head -n 1"
+def test_a_reader_that_leaves_ends_it_silently() -> None:
+    read, write = os.pipe()
+    os.close(read)
     env = {**os.environ, "PYTHONPATH": str(SRC)}
+    command = [sys.executable, "-m", "jumok", "init"]
     done = subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, env=env, check=False
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=env, check=False
     )
+    os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 1
 
 
 def test_what_init_prints_is_a_configuration(tmp_path: Path) -> None:
