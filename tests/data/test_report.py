@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jumok.data import inventory
 from jumok.data.corpus import Corpus
 from jumok.data.inventory import character_counts, is_mojibake, rows_holding, scripts, symbol_name
 from jumok.data.report import DataReport, report
@@ -74,7 +75,9 @@ def test_leaks_and_unseen_symbols_are_those_of_plain_counting(train_pairs, dev_p
 @QUICK
 @given(st.lists(st.text(alphabet="ab가👩\U0010ffff\u0301", max_size=7), max_size=11))
 def test_characters_are_counted_as_a_counter_counts_them(texts) -> None:
-    found = character_counts(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inventory, "CHUNK_ROWS", 3)
+        found = character_counts(texts)
     assert found == Counter("".join(texts))
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
