@@ -126,5 +126,6 @@ def pulled(outputs: Tensors, pulls: Tensors) -> Tensor:
 
 
 def distance(a: Tensor, b: Tensor) -> float:
+    """Relative, but absolute where cancellation leaves next to nothing."""
     a, b = a.detach(), b.detach()
-    return float((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-12))
+    return float((a.double() - b.double()).norm() / b.double().norm().clamp(min=0.1))

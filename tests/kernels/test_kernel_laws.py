@@ -29,6 +29,15 @@ def lstm(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
     return kernels.lstm(rows["x"], w_x, w_h, b, rows["h"], rows["c"], precision=precision)
 
 
+def gru(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
+    w_x, w_h, b = (w[: 3 * H] for w in WEIGHTS[:3])
+    states = [
+        kernels.gru(rows["x"], w_x, w_h, b, rows["h"], reset=reset, precision=precision)
+        for reset in ("before", "after")
+    ]
+    return tuple(states)
+
+
 def luong(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
     return kernels.luong_feed(
         rows["x"], rows["keys_h"], rows["values"], rows["mask"], weight_x_GI=WEIGHTS[4],
@@ -50,7 +59,7 @@ def linear(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
 
 
 ATTENDING = {"luong": luong, "additive": additive}
-KERNELS = {"lstm": lstm, "linear": linear, **ATTENDING}
+KERNELS = {"lstm": lstm, "gru": gru, "linear": linear, **ATTENDING}
 every = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 attending = pytest.mark.parametrize("kernel", ATTENDING.values(), ids=ATTENDING)
 precision = pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -207,6 +216,8 @@ def test_wrong_shapes_and_precisions_are_refused() -> None:
         kernels.lstm(x.double(), w_x, w_h)
     with pytest.raises(UsageError, match=r"`precision` \('fp16'\) must be 'fp32' or 'bf16'"):
         kernels.lstm(x, w_x, w_h, precision="fp16")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"`reset` \('never'\) must be 'after' or 'before'"):
+        kernels.gru(x, w_x[:21], w_h[:21], reset="never")  # type: ignore[arg-type]
 
 
 def test_strided_inputs_are_as_good_as_contiguous_ones() -> None:

@@ -45,6 +45,24 @@ def test_lstm_equals_the_loop(sizes: tuple[int, ...], precision: kernels.Precisi
 
 @precision
 @sizes
+@pytest.mark.parametrize("z_gates", ["old", "new"])
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_gru_equals_the_loop(
+    sizes: tuple[int, ...], precision: kernels.Precision, reset: str, z_gates: str
+) -> None:
+    B, T, E, H = sizes[:4]
+    inputs = drawn((B, T, E), (3 * H, E), (3 * H, H), (3 * H,), (B, H))
+    wiring = {"reset": reset, "z_gates": z_gates}
+    compare(
+        lambda *x: (kernels.gru(*x, **wiring, precision=precision),),
+        lambda *x: loops.gru(*x, **wiring),
+        inputs,
+        **BOUNDS[precision],
+    )
+
+
+@precision
+@sizes
 def test_luong_equals_the_loop(sizes: tuple[int, ...], precision: kernels.Precision) -> None:
     B, T, E, H, S, D, F = sizes
     mask = some_mask(B, S)

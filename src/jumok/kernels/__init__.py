@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jumok.kernels.additive import AdditiveOutput, additive_lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
+from jumok.kernels.gru import gru
 from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
@@ -15,6 +16,7 @@ __all__ = [
     "Precision",
     "additive_lstm",
     "auto_precision",
+    "gru",
     "linear",
     "lstm",
     "luong_feed",

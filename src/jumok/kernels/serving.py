@@ -13,7 +13,7 @@ from jumok.errors import UsageError
 __all__ = ["OPERATIONS", "Precision", "auto_precision", "is_low", "serves"]
 
 Precision = Literal["fp32", "bf16"]
-OPERATIONS = ("linear", "lstm", "luong_feed", "additive_lstm")
+OPERATIONS = ("linear", "lstm", "gru", "luong_feed", "additive_lstm")
 
 
 def auto_precision() -> Precision:

@@ -1,6 +1,7 @@
 // The functions that native/library.py calls: plain pointers, sizes and a number of threads.
 // Every function returns 0, or 1 where there was no memory.
 #include "additive.h"
+#include "gru.h"
 #include "linear.h"
 #include "lstm.h"
 #include "luong.h"
@@ -165,5 +166,25 @@ EXPORT int jumok_linear_backward(long low, long threads, long rows, long E, long
         typedef decltype(g) G;
         Linear<G>{(int)threads, rows, {{weight, dweight, E, E}}, {1, width}, (G*)operands}.backward(
             dy, dx, dbias);
+    });
+}
+
+#define GRU_SIZES \
+    long low, long threads, long before, long z_new, long B, long T, long E, long hidden
+#define GRU_INPUTS \
+    const float *x, const float *weight_x, const float *weight_h, const float *bias, \
+        const float *h0, float *h, float *r, float *z, float *n, float *inner, void *operands
+#define GRU \
+    Gru<decltype(g)> { \
+        (int)threads, !!before, !!z_new, B, T, E, hidden, x, bias, h0, weight_x, weight_h, h, r, \
+            z, n, inner, (decltype(g)*)operands \
+    }
+EXPORT int jumok_gru_forward(GRU_SIZES, GRU_INPUTS) {
+    return by_precision(low, [&](auto g) { GRU.forward(); });
+}
+EXPORT int jumok_gru_backward(GRU_SIZES, GRU_INPUTS, const float* dh, float* dx,
+                              float* dweight_x, float* dweight_h, float* dbias, float* dh0) {
+    return by_precision(low, [&](auto g) {
+        GRU.backward({dh, dx, dweight_x, dweight_h, dbias, dh0});
     });
 }
