@@ -182,6 +182,7 @@ def memories(mechanism: Mechanism, sentence: str, outputs: Sequence[str]) -> lis
 
 def idea_at(mechanism: Mechanism, sentence: str, memory: str) -> str:
     """The idea looked at: the wanted one where it is there, else the full stop."""
+    assert memory in NEXT, "an output after which nothing is planted"
     wanted = NEXT[memory]
     there = wanted in sentence if wanted != END else mechanism.attends_end
     return wanted if wanted and there else "."
