@@ -176,6 +176,12 @@ def test_collated_rows_are_what_encoding_their_texts_gives(rows: list[int], mult
         assert not found[:, expected.shape[1] :].any()
 
 
+def test_encoded_pairs_are_in_the_normal_form_of_the_codec() -> None:
+    codec = build_codec(["é"], ["한"])
+    data = encode_all(codec, [("e\u0301", "\u1112\u1161\u11ab")])
+    assert data.source[0].tolist() == data.target[0].tolist() == [len(SPECIALS), EOS]
+
+
 def test_padding_puts_nothing_but_pad_after_the_end() -> None:
     ids, mask = pad([[7, 5, 3], [], [2]], multiple=5)
     assert ids.tolist() == [[7, 5, 3, 0, 0], [0] * 5, [2, 0, 0, 0, 0]]

@@ -109,6 +109,15 @@ def test_a_day_of_the_test_is_in_training_in_no_language(built_in: TaskData) -> 
     assert {t[:4] for t in train} <= {str(y) for y in range(1950, 2020)}
 
 
+def test_a_text_that_two_languages_read_as_different_days_is_in_one_part_only() -> None:
+    data = dates(1500, seed=1, languages="st ve", years=(1990, 1991), dev=200, test=400)
+    readings: dict[str, set[str]] = {}
+    for source, target in (*data.train.pairs(), *data.dev.pairs(), *data.test.pairs()):
+        readings.setdefault(source, set()).add(target)
+    train, held_out = set(data.train.sources), {*data.dev.sources, *data.test.sources}
+    assert any(len(days) > 1 for days in readings.values()) and not train & held_out
+
+
 def test_years_never_seen_are_never_seen(built_in: TaskData) -> None:
     years = {t[:4] for t in built_in.extra["years never seen"].targets}
     assert years <= {str(y) for y in (*range(1900, 1950), *range(2020, 2050))} and len(years) > 70

@@ -197,6 +197,12 @@ def test_no_text_spells_a_piece_that_means_something_else(tokenizer: SentencePie
         assert tokenizer is BYTES or special not in tokenizer.alphabet()
 
 
+def test_what_looks_like_a_piece_of_sentencepiece_is_learnt_like_any_text() -> None:
+    texts = [*KANJI, *["<0x41> <unk>"] * 300]
+    tokenizer = SentencePiece.train(texts, size=500)
+    assert not any(s.startswith("<0x") for s in tokenizer.symbols("<0x41> <unk>"))
+
+
 def test_characters_of_a_large_alphabet_that_are_rare_are_spelt_in_bytes() -> None:
     assert BYTES.symbols("☃")[-3:] == ["<0xE2>", "<0x98>", "<0x83>"]
     tokens = BYTES.tokens("a☃")

@@ -25,8 +25,9 @@ SYLLABLES = "".join(chr(0xAC00 + 28 * i) for i in range(300))
 COLUMNS = {
     "phones": (["k ae t", "d aa g z", "ax"] * 50, "space"),
     "digits apart": (["3 1 2", "4 4"] * 9, "space"),
-    "letters apart": ([" ".join(w) for w in words(90, 4, SYLLABLES)], "space"),
+    "letters apart": ([" ".join(w) for w in words(900, 4, SYLLABLES)], "space"),
     "words": (words(500, 7, "abcdef"), "character"),
+    "many words": (words(20_000, 7, "abcdef"), "character"),
     "sums": (list(addition(300, dev=1, test=1).train.sources), "character"),
     "dates": (list(dates(300, dev=1, test=1).train.sources), "character"),
     "dates of one language": (

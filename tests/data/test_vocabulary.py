@@ -39,6 +39,12 @@ def test_two_symbols_are_never_written_alike(first: str, second: str) -> None:
     assert unescape(escape(first)) == first
 
 
+def test_what_would_not_show_is_written_as_its_number() -> None:
+    assert [escape(s) for s in ("\u0301a", "a\u0301", "a b", "\u200d", "é한#")] == [
+        *("\\u{301}a", "a\u0301", "a\\u{20}b", "\\u{200d}", "é한#")
+    ]
+
+
 def test_a_look_alike_of_a_special_symbol_is_ordinary() -> None:
     vocabulary = Vocabulary((*SPECIALS, "</s>", "<pad>"))
     assert vocabulary.ids_of(["</s>", "<pad>", "<s>"]) == [4, 5, UNK]

@@ -353,11 +353,11 @@ def _is_plain_space(text: str, i: int) -> bool:
 
 
 def _glue_in(piece: str) -> str:
-    return {_GLUE: "\\+", "\\": "\\\\", " ": "\u2581", "\u2581": "\\_"}.get(piece, piece)
+    return {_GLUE: "\\+", " ": "\u2581", "\u2581": "\\_"}.get(piece, piece)
 
 
 def _glue_out(symbol: str) -> str:
-    return {"\\+": _GLUE, "\\\\": "\\", "\u2581": " ", "\\_": "\u2581"}.get(symbol, symbol)
+    return {"\\+": _GLUE, "\u2581": " ", "\\_": "\u2581"}.get(symbol, symbol)
 
 
 _PLAIN: dict[str, Callable[[], Tokenizer]] = {
