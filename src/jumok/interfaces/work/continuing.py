@@ -47,7 +47,10 @@ def started_from(
         target_symbols=20,
     )
     rule = choose(traits, bf16=kernels.auto_precision() == "bf16").preset["training"]
-    kept = {"training.max_epochs": str(rule["max_epochs"]), "training.patience": str(rule["patience"])}
+    kept = {
+        "training.max_epochs": str(rule["max_epochs"]),
+        "training.patience": str(rule["patience"]),
+    }
     run = config.override(old.run, {**kept, **flags, **request.keys})
     fresh = make_translator(old.name, run, codec, corpora.train)
     _inherit(old, fresh)
@@ -80,9 +83,7 @@ def grown(codec: PairCodec, train: Corpus, tell: Callable[[str], None]) -> PairC
     return replace(codec, source_vocabulary=found["source"], target_vocabulary=found["target"])
 
 
-def _missing(
-    tokenizer: Tokenizer, vocabulary: Vocabulary, texts: list[str]
-) -> dict[str, int]:
+def _missing(tokenizer: Tokenizer, vocabulary: Vocabulary, texts: list[str]) -> dict[str, int]:
     counted = build_vocabulary(texts, tokenizer)
     symbols = counted.symbols[4:]
     return {symbol: 1 for symbol in symbols if symbol not in vocabulary}

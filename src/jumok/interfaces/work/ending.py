@@ -110,7 +110,9 @@ def _report(
             )
         )
     rows += [(f"  {name}", "", f"{value:.2%}", "", "", "") for name, value in baselines.items()]
-    trained = f"trained {seconds:.0f} s, {done.epoch:.1f} epochs, chosen at step {done.chosen_step:,}"
+    trained = (
+        f"trained {seconds:.0f} s, {done.epoch:.1f} epochs, chosen at step {done.chosen_step:,}"
+    )
     return "\n".join([*align(rows), "", f"{trained} of {done.step:,}."])
 
 

@@ -30,6 +30,7 @@ from jumok.interfaces.work.pilot import pilot
 from jumok.models import entry
 from jumok.recipes.options import RunConfig, model_name_in, run_config
 from jumok.recipes.rule import Traits, choose
+from jumok.recipes.tasks import preset_of, size_of
 from jumok.store import latest_good
 from jumok.training.events import Event
 
@@ -37,7 +38,6 @@ __all__ = ["Watcher", "choose_run", "train", "traits_of"]
 
 REQUEST = "request.json"
 DEFAULT_TASK = "@dates"
-ALL_LANGUAGES_PAIRS = 150_000
 
 
 class Watcher(Protocol):
@@ -101,7 +101,9 @@ def _corpora(request: TrainRequest, watcher: Watcher) -> TaskData:
             raise UsageError("--languages is for @dates alone.")
         everything = request.languages == "all"
         options["languages"] = "all" if everything else request.languages.split(",")
-        options |= {"n": ALL_LANGUAGES_PAIRS} if everything else {}
+    size = size_of(request.data[0].removeprefix("@"), request.languages)
+    if is_task(request.data) and size is not None:
+        options["n"] = size
     corpora = three_ways(
         request.data,
         request.dev,
@@ -163,15 +165,18 @@ def choose_run(
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
     name = request.model or model_name_in(file) or choice.model_name
     entry(name)
+    task = request.data[0].removeprefix("@") if is_task(request.data) else ""
+    preset = config.merge(choice.preset, preset_of(task, request.languages))
     run = run_config(
         name,
-        preset=choice.preset,
+        preset=preset,
         file=file,
         flags={**_flags(request), **request.keys},
         where=request.config or "",
     )
     asked = () if name == choice.model_name else (f"model {name}: as asked.",)
-    for line in (*reasons, *choice.reasons, *asked):
+    ruled = choice.reasons if not task else (f"settings made for @{task} on top of the rule.",)
+    for line in (*reasons, *ruled, *asked):
         tell(line)
     return name, run
 
