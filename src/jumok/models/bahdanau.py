@@ -28,8 +28,8 @@ s_i            s_BH            (B, n)
 alpha_i, c_i   weights, c      (B, S), (B, 2n)
 =============  ==============  ===============================================
 
-The paper: n = 1000, embeddings of 620, maxout to 500. Where we depart from the authors' code:
-the readout goes from 500 straight to V, as in the paper (the code has a layer of rank 620).
+Where we depart: rnnsearch reads out from 500 straight to V, as in the paper (the code has a layer
+of rank 620 between); cgru's biases stand beside the input, where GRU_2's n-bias is reset there.
 """
 
 from __future__ import annotations
@@ -54,14 +54,12 @@ from jumok.nn.sources import reading
 from jumok.nn.stacks import EncoderStack, direction_size
 from jumok.records import BOS, Batch, MapSpec, Source
 
-Preset = Literal["rnnsearch", "cgru", "notes"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class BahdanauConfig:
     """Sizes of the paper in brackets."""
 
-    preset: Preset = "rnnsearch"
+    preset: Literal["rnnsearch", "cgru", "notes"] = "rnnsearch"
     """Which decoder: the 2015 code, the conditional GRU, or the notes' walk-through."""
     embedding_size: int = 128
     """m [620]"""
@@ -81,20 +79,17 @@ class BahdanauConfig:
 @dataclass(frozen=True, kw_only=True)
 class BahdanauEncoded(Encoded):
     states_BSD: Tensor
-    keys_BSA: Tensor
-    """U_a h_j, once per sentence."""
+    keys_BSA: Tensor  # U_a h_j, once per sentence
     s_0_BH: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class BahdanauState(State):
     s_BH: Tensor
-    c_BH: Tensor
-    """The LSTM's cell (notes only; zeros and unused in the GRUs)."""
+    c_BH: Tensor  # the cell of the notes' LSTM; zeros in the GRUs
 
 
-Attend = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""query (B, n) -> (c_i, alpha_i)"""
+Attend = Callable[[Tensor], tuple[Tensor, Tensor]]  # query (B, n) -> (c_i, alpha_i)
 
 
 class RNNsearch(nn.Module):
@@ -132,8 +127,7 @@ class ConditionalGRU(nn.Module):
         super().__init__()
         m, n, size = config.embedding_size, config.hidden_size, config.readout_size
         self.W_init = nn.Linear(D, n)
-        self.gru_1 = GRU(m, n)
-        self.gru_2 = GRU(D, n)
+        self.gru_1, self.gru_2 = GRU(m, n), GRU(D, n)
         self.W_1 = nn.Linear(n, size)
         self.W_2 = nn.Linear(m, size)
         self.W_3 = nn.Linear(D, size)
@@ -238,12 +232,11 @@ class Bahdanau(nn.Module):
                 for block in weight.data.split(weight.shape[1]):
                     init.orthogonal_(block, generator=generator)
             else:
-                groundhog = 0.001 if name.startswith("align") else 0.01
-                std = weight.shape[1] ** -0.5 if notes else groundhog
+                theirs = 0.001 if name.startswith("align") else 0.01
+                std = weight.shape[1] ** -0.5 if notes else theirs
                 init.normal_(weight, std=std, generator=generator)
         if notes:
-            v_a = self.align.v_a
-            init.normal_(v_a, std=v_a.shape[0] ** -0.5, generator=generator)
+            init.normal_(self.align.v_a, std=len(self.align.v_a) ** -0.5, generator=generator)
 
     def _embedded(self, token: Tensor) -> Tensor:
         """E y_{i-1}; y_0, the start symbol, embeds to zero in both GRU decoders."""
@@ -264,8 +257,7 @@ class Bahdanau(nn.Module):
         )
 
     def start(self, encoded: BahdanauEncoded) -> BahdanauState:
-        s_0 = encoded.s_0_BH
-        return BahdanauState(s_BH=s_0, c_BH=torch.zeros_like(s_0))
+        return BahdanauState(s_BH=encoded.s_0_BH, c_BH=torch.zeros_like(encoded.s_0_BH))
 
     def step(
         self,
@@ -286,16 +278,15 @@ class Bahdanau(nn.Module):
 
         hidden, weights, after = self.decoder.step(y, state, attend)
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
-        W_o = self.decoder.W_o
-        logits = readout.logits(hidden, W_o.weight, W_o.bias)
+        logits = readout.logits(hidden, self.decoder.W_o.weight, self.decoder.W_o.bias)
         return Step(logits, weights if want & Want.WEIGHTS else None, after)
 
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
     ) -> Output:
-        refusal = f"preset = {self.config.preset} has no fused kernel"
-        if self.config.preset == "notes":
-            refusal = kernels.serves("additive_lstm", self.source_embedding)
+        refusal = kernels.serves("additive_lstm", self.source_embedding)
+        if self.config.preset != "notes":
+            refusal = f"preset = {self.config.preset} has no fused kernel"
         if refusal is not None:
             took("bahdanau", f"unrolled: {refusal}")
             return unroll(self, batch, noise=noise, want=want)

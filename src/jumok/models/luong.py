@@ -127,8 +127,7 @@ class Luong(nn.Module):
         super().__init__()
         self.config = config
         whole = config.window != "local-p" or config.renormalise
-        about = "a_t, equation 7" if config.window == "global" else "a_t, equation 7 or 10"
-        self.maps = (MapSpec("weights", "TS", "cross", about, True, sums_to_one=whole),)
+        self.maps = (MapSpec("weights", "TS", "cross", "a_t, (7) or (10)", True, whole),)
         E, H, L = config.embedding_size, config.hidden_size, config.num_layers
         self.source_embedding = nn.Parameter(torch.zeros(source_size, E))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
@@ -145,20 +144,9 @@ class Luong(nn.Module):
             cells=config.bridge == "copy",
         )
         self.bridge = Bridge(config.bridge, self.encoder, L, H)
-        self.decoder = DecoderStack(
-            E + H if config.feeding else E,
-            H,
-            L,
-            bias=config.bias,
-            skip=config.skip,
-            dropout=config.dropout,
-        )
-        self.score = build_score(
-            config.score,
-            H,
-            key_matrix=config.concat_keys,
-            maximum_length=config.maximum_length,
-        )  # (8)
+        first, both = (E + H if config.feeding else E), {"skip": config.skip, "bias": config.bias}
+        self.decoder = DecoderStack(first, H, L, dropout=config.dropout, **both)
+        self.score = build_score(config.score, H, config.concat_keys, config.maximum_length)  # (8)
         if config.window == "local-p":
             self.W_p = nn.Linear(H, H, bias=False)
             self.v_p = nn.Parameter(torch.zeros(H))
@@ -233,9 +221,8 @@ class Luong(nn.Module):
             if self.config.renormalise:
                 weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
         context = mix(weights, encoded.states_BSD)
-        return torch.tanh(self.W_c(torch.cat([context, h], dim=-1))).to(
-            weights.dtype
-        ), weights  # (5)
+        h_tilde = torch.tanh(self.W_c(torch.cat([context, h], dim=-1)))  # (5)
+        return h_tilde.to(weights.dtype), weights
 
     def _centre(self, h: Tensor, encoded: LuongEncoded, position: Tensor) -> Tensor:
         """p_t (..., 1), 1-based; uses each row's own length, never the padded one."""

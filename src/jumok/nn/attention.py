@@ -263,7 +263,7 @@ class Location(nn.Module):
 
 
 def build_score(
-    name: ScoreName, size: int, *, key_matrix: bool = True, maximum_length: int = 50
+    name: ScoreName, size: int, key_matrix: bool = True, maximum_length: int = 50
 ) -> nn.Module:
     """The score called ``name`` for queries and keys of one ``size``."""
     match name:
