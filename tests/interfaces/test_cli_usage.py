@@ -107,6 +107,14 @@ def test_a_misspelt_command_or_option_is_answered_with_the_nearest() -> None:
     assert 'Did you mean "auto"?' in error("data", "x", "--header", "aut")
 
 
+def test_a_key_without_its_section_is_told_its_whole_name() -> None:
+    assert error("train", "x.tsv", "--lr", "3").startswith(
+        "unknown option: --lr. Did you mean --optim.lr?\n  hint: jumok train --help"
+    )
+    assert "Did you mean --model.hidden_size?" in error("init", "--hidden-size=3")
+    assert "Did you mean --training.seed or --search.seed?" not in error("train", "--sed", "3")
+
+
 def test_a_wrong_value_or_a_missing_argument_is_named() -> None:
     assert "MODEL" in error("translate")
     assert 'unable to convert "x" into int' in error("translate", "m", "--beam", "x")

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownOptionError
 
 from jumok.errors import UsageError
 from jumok.interfaces.cli.app import make_app
@@ -14,6 +14,7 @@ from jumok.interfaces.cli.keys import take_keys
 
 __all__ = ["run"]
 
+_CONFIGURED = ("train", "init")
 _STDIN = "<standard input>"
 """Stands for ``-`` while options are parsed: the parser takes a lone dash for an option."""
 
@@ -61,8 +62,22 @@ def _dash(value: Any) -> Any:
 def _usage_error(error: CycloptsError) -> UsageError:
     message = str(error)
     message = message[:1].lower() + message[1:]
-    chain = " ".join(["jumok", *(error.command_chain or ())])
-    return UsageError(message, hint=f"{chain} --help shows what there is, with examples.")
+    chain = list(error.command_chain or ())
+    hint = f"{' '.join(['jumok', *chain])} --help shows what there is, with examples."
+    if isinstance(error, UnknownOptionError) and chain and chain[-1] in _CONFIGURED:
+        message = _meant_key(error.token.keyword or error.token.value) or message
+    return UsageError(message, hint=hint)
+
+
+def _meant_key(option: str) -> str | None:
+    """``--lr`` is ``--optim.lr``: an option that is a key, written without its section."""
+    from jumok.interfaces.work.training import key_names
+
+    name = option.partition("=")[0].removeprefix("--").replace("-", "_")
+    found = [key for key in key_names() if key.rpartition(".")[2] == name]
+    if not found:
+        return None
+    return f"unknown option: {option}. Did you mean {' or '.join(f'--{key}' for key in found)}?"
 
 
 def _refuse_bytes(arguments: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from jumok.interfaces.cli.groups import (
     seconds,
 )
 from jumok.interfaces.cli.progress import Progress
-from jumok.interfaces.cli.streams import note, say
+from jumok.interfaces.cli.streams import json_line, say
 from jumok.interfaces.options import Machine, Reading
 
 EXAMPLES = (
@@ -84,7 +84,7 @@ def train(
     quiet
         No progress.
     json
-        Events as JSON lines on standard output.
+        Events as JSON lines on standard output; the last one has the scores.
     """
     from jumok.interfaces.requests import TrainRequest
     from jumok.interfaces.work import running
@@ -109,8 +109,18 @@ def train(
     )
     with Progress(json=json, quiet=quiet) as progress:
         result = running.train(request, progress)
-    if not json:
+    if json:
+        scores = {name: found.to_dict() for name, found in result.scores.items()}
+        json_line(
+            {
+                "event": "test",
+                "folder": str(result.folder),
+                "scores": scores,
+                "baselines": result.baselines,
+            }
+        )
+    else:
         say(result.report)
-        for line in result.files:
-            note(line)
+    for line in result.files:
+        progress.tell(line)
     return 0
