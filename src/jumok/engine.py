@@ -7,7 +7,6 @@ whose rows are independent (``nn/attention.py``), and float32 on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from jumok.models.contract import Encoded, Seq2Seq, State, Want
 from jumok.records import EOS, MapSpec, Source
 from jumok.search.batches import decode_in_batches
 from jumok.search.engine import Advance, Ask, Started
-from jumok.search.padding import filled, padded
+from jumok.search.padding import filled, padded, rows_for
 
 __all__ = ["Cursor", "TorchEngine", "best_on_device", "decode_in_batches"]
 
@@ -49,11 +48,12 @@ class TorchEngine:
         device: torch.device | str | None = None,
         vocabulary_size: int | None = None,
     ) -> None:
-        """``device``: where the model is (found out if not given), not where it should go."""
+        """``device``: where the model is, not where it should go; found out if not given."""
         self.model = model
         self.bits = bits
         self.device = torch.device(device) if device is not None else _device_of(model)
-        self.vocabulary_size = vocabulary_size or self._measured_size()
+        self._multiple = 8
+        self.vocabulary_size = self._look(vocabulary_size)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -64,7 +64,7 @@ class TorchEngine:
     def start(self, source: Source, ask: Ask) -> Started:
         """Encode the sentences."""
         size, width = source.ids_BS.shape
-        given = (padded(source) if self.bits else source).map(self._tensor)
+        given = (padded(source, self._multiple) if self.bits else source).map(self._tensor)
         encoded = self.model.encode(given, want=Want.MAPS if ask.maps else Want.NOTHING)
         maps = {name: _numpy(values[:size]) for name, values in encoded.maps.items()}
         encoded = replace(encoded, maps={})
@@ -94,7 +94,7 @@ class TorchEngine:
             _numpy(best_NK),
             given,
             None if weights is None else _numpy(weights[:rows, : cursor.width]),
-            _trimmed(step.maps, self.maps, rows, cursor.width) if ask.maps else {},
+            {name: _numpy(values[:rows]) for name, values in step.maps.items()},
         )
 
     @torch.inference_mode()
@@ -114,14 +114,18 @@ class TorchEngine:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def _filled(self, values_N: np.ndarray) -> np.ndarray:
-        return filled(values_N) if self.bits else values_N
+        return filled(values_N, self._multiple) if self.bits else values_N
 
-    def _measured_size(self) -> int:
+    def _look(self, vocabulary_size: int | None) -> int:
+        """One step on an empty sentence: the vocabulary's size, and how wide a row is."""
         ids_BS = np.full((1, 1), EOS)
-        started = self.start(Source(ids_BS=ids_BS, mask_BS=ids_BS == EOS), Ask())
+        cursor = self.start(Source(ids_BS=ids_BS, mask_BS=ids_BS == EOS), Ask()).cursor
+        leaves = [leaf for leaf in cursor.state.arrays().values() if leaf.is_floating_point()]
+        self._multiple = rows_for(leaf[0].numel() for leaf in leaves)
+        if vocabulary_size is not None:
+            return vocabulary_size
+        token_P = self._tensor(np.full(len(cursor.sentence_P), EOS))
         with torch.inference_mode():
-            cursor = started.cursor
-            token_P = self._tensor(np.full(len(cursor.sentence_P), EOS))
             step = self.model.step(token_P, cursor.state, cursor.encoded, want=Want.NOTHING)
         return int(step.logits_BV.shape[-1])
 
@@ -150,17 +154,6 @@ def best_on_device(logprobs_NV: Tensor, ask: Ask) -> tuple[Tensor, Tensor]:
 def _stable(logprobs_NV: Tensor, top: int, lost_N: Tensor) -> tuple[Tensor, Tensor]:
     best_NV, ids_NV = logprobs_NV.sort(dim=1, descending=True, stable=True)
     return ids_NV[:, :top], best_NV[:, :top].masked_fill(lost_N[:, None], torch.nan)
-
-
-def _trimmed(
-    maps: Mapping[str, Tensor], specs: tuple[MapSpec, ...], rows: int, width: int
-) -> dict[str, np.ndarray]:
-    """Our padding taken off rows and off the source axis."""
-    over_source = {spec.name for spec in specs if spec.axes == "TS"}
-    return {
-        name: _numpy(values[:rows, :width] if name in over_source else values[:rows])
-        for name, values in maps.items()
-    }
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from jumok.errors import MissingExtraError, ModelFolderError
 from jumok.records import MapSpec, Source
 from jumok.search import Advance, Ask, Started, best_candidates
-from jumok.search.padding import filled, padded
+from jumok.search.padding import filled, padded, rows_for
 
 __all__ = ["FORMAT", "Cursor", "OnnxEngine"]
 
@@ -64,11 +65,16 @@ class OnnxEngine:
         self._encoder = _session(folder, "encoder.onnx", manifest, threads)
         self._step = _session(folder, "step.onnx", manifest, threads)
         self._wanted = {i.name for i in self._step.get_inputs()}
+        leaves = [i for i in self._step.get_inputs() if _is(i.name, "state")]
+        floats = [i.shape[1:] for i in leaves if i.type == "tensor(float)"]
+        self._multiple = rows_for(
+            math.prod(n for n in shape if isinstance(n, int)) for shape in floats
+        )
 
     def start(self, source: Source, ask: Ask) -> Started:
         """Encode the sentences."""
         size, width = source.ids_BS.shape
-        source = padded(source) if self.bits else source
+        source = padded(source, self._multiple) if self.bits else source
         inputs = {
             "ids_BS": np.ascontiguousarray(source.ids_BS, dtype=np.int64),
             "mask_BS": np.ascontiguousarray(source.mask_BS, dtype=bool),
@@ -112,7 +118,7 @@ class OnnxEngine:
         return replace(cursor, encoded=encoded, sentence_N=sentence_N, state=state, rows=real)
 
     def _filled(self, values_N: np.ndarray) -> np.ndarray:
-        return filled(values_N) if self.bits else values_N
+        return filled(values_N, self._multiple) if self.bits else values_N
 
 
 def _run(session: Any, inputs: Mapping[str, np.ndarray]) -> Arrays:
