@@ -6,16 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from training_tiny import Tiny, data, flat, validate
 
 from jumok.errors import TrainingError
-from jumok.training.averages import Averages, copy_of, put, worn
+from jumok.training.averages import Averages, copy_of, worn
 from jumok.training.events import Checkpoint, Done, Event, Step, Validation
 from jumok.training.options import Optim, Training
+from jumok.training.run import START, Run
 from jumok.training.trainer import Validate, fit
+from jumok.training.update import update
 
 BASE = Training(max_epochs=9.0, threads=1, choose_by="score")
 STEPS = 6
@@ -150,19 +153,39 @@ def test_what_is_scored_and_chosen_is_the_average() -> None:
 
 
 def test_the_moving_average_follows_its_formula() -> None:
+    """decay_n = min(decay, (1 + n) / (10 + n)), n counting the updates that were made."""
     model = Tiny()
-    averages = Averages(model, ema_decay=0.9, last=0)
     want = {k: v.double() for k, v in copy_of(model).items()}
-    generator = torch.Generator().manual_seed(1)
-    for n in range(1, 200):
-        put(model, {k: torch.randn(v.shape, generator=generator) for k, v in want.items()})
-        averages.follow(n)
-        decay = min(0.9, (1 + n) / (10 + n))
-        want = {k: decay * v + (1 - decay) * copy_of(model)[k] for k, v in want.items()}
-    found = averages.candidate()
-    assert found is not None
-    for name, value in want.items():
-        assert torch.allclose(found[name].double(), value, atol=1e-6)
+    made = 0
+
+    def listen(event: Event) -> None:
+        nonlocal want, made
+        if isinstance(event, Step):
+            made += 1
+            decay = min(0.7, (1 + made) / (10 + made))
+            want = {k: decay * v + (1 - decay) * copy_of(model)[k] for k, v in want.items()}
+
+    def score(model: nn.Module) -> Mapping[str, float]:
+        for name, value in copy_of(model).items():
+            assert torch.allclose(value.double(), want[name], atol=1e-6), made
+        return {"score": 0.0}
+
+    fit(
+        model, data(), score, optim=Optim(lr=3e-2), listeners=[listen],
+        options=replace(BASE, max_epochs=None, max_steps=30, validate_every=1, ema_decay=0.7),
+    )  # fmt: skip
+    assert made == 30
+
+
+def test_a_skipped_update_does_not_count_for_the_moving_average() -> None:
+    averages = Averages(Tiny(), ema_decay=0.9, last=0)
+    run = Run(Tiny(), data(), Optim(), replace(BASE, ema_decay=0.9), scored=False)
+    run.at.step = 50
+    run.averages = averages
+    counted: list[int] = []
+    averages.follow = counted.append  # type: ignore[method-assign]
+    update(run, [run.data.collate(np.arange(5))], START)
+    assert counted == [1]
 
 
 def test_validation_under_an_average_leaves_training_alone() -> None:
