@@ -52,6 +52,7 @@ HOSTILE = st.lists(
 @example(" ")
 @example("  a  b ")
 @example("▁")
+@example("￭a ￭￭ a￭ \\+a \\_")
 @example("<pad> <0x41> </s>")
 @example("\u1100\u1161\u11a8 각 \u25cc\u1100")
 @example("\U0001f469\u200d\U0001f469\u200d\U0001f467 e\u0301\u0301")

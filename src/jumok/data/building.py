@@ -93,7 +93,8 @@ class _Normal:
     """Texts in a normal form, each time they are walked through."""
 
     def __init__(self, texts: Iterable[str], form: Form) -> None:
-        self._texts, self._form = texts, form
+        self._texts = texts
+        self._form: Form = form
 
     def __iter__(self) -> Iterator[str]:
         return (normalise(text, self._form) for text in self._texts)
