@@ -7,18 +7,30 @@ import torch
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 
 from jumok.checks.laws import LAWS, forward_equals_step, invented_batch
+from jumok.checks.numerics import NUMERICS
 from jumok.nn.noise import Noise
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+QUIET = [v for v in VARIANTS if "dropout" not in v.options]
 
 
 @pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@every_variant
 def test_law_holds(variant: Variant, law: str) -> None:
     batch = invented_batch(SOURCE_SIZE, TARGET_SIZE)
     finding = LAWS[law](variant.build(), batch)
     assert finding.holds, finding
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("law", NUMERICS)
+@pytest.mark.parametrize("variant", QUIET, ids=str)
+def test_numbers_are_right(variant: Variant, law: str) -> None:
+    batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, rows=3, source_length=5, target_length=3)
+    finding = NUMERICS[law](variant.build(), batch)
+    assert finding.holds, finding
+
+
+@every_variant
 def test_forward_equals_step_under_noise(variant: Variant) -> None:
     batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, seed=2)
     noise = Noise(seed=5, step=11, example_B=batch.example_B)
@@ -26,7 +38,7 @@ def test_forward_equals_step_under_noise(variant: Variant) -> None:
     assert finding.holds, finding
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@every_variant
 def test_forward_equals_step_in_float32(variant: Variant) -> None:
     """float32 is what the fused kernels serve, so here the fast path itself is compared."""
     batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, rows=4, seed=3)
@@ -34,7 +46,7 @@ def test_forward_equals_step_in_float32(variant: Variant) -> None:
     assert finding.holds, finding
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@every_variant
 def test_the_seed_alone_decides_the_first_weights(variant: Variant) -> None:
     torch.manual_seed(1)
     one = variant.build()

@@ -7,7 +7,7 @@ law, so that `jumok verify` can report all of them. Compared are real positions 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -26,11 +26,15 @@ __all__ = [
     "empty_source_is_finite",
     "forward_equals_step",
     "future_does_not_leak",
+    "gap",
     "invented_batch",
     "likelihood_is_its_logits",
+    "loss_of",
     "padding_changes_nothing",
     "select_reorders_everything",
+    "tolerance_of",
     "weights_are_shares_of_real_tokens",
+    "with_gradients",
 ]
 
 
@@ -43,19 +47,9 @@ class Finding(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True)
-class Tolerance:
+def tolerance_of(model: nn.Module) -> float:
     """What a law allows, by the model's own precision."""
-
-    float64: float = 1e-10
-    float32: float = 1e-5
-
-    def of(self, model: nn.Module) -> float:
-        first = next(model.parameters())
-        return self.float64 if first.dtype == torch.float64 else self.float32
-
-
-TOLERANCE = Tolerance()
+    return 1e-10 if next(model.parameters()).dtype == torch.float64 else 1e-5
 
 
 def invented_batch(
@@ -98,48 +92,41 @@ def forward_equals_step(
 
     Compared with everything wanted; and ``forward`` at ``Want.NOTHING`` against that.
     """
-    tolerance = TOLERANCE.of(model) if tolerance is None else tolerance
+    tolerance = tolerance_of(model) if tolerance is None else tolerance
     want = Want.LOGITS | Want.WEIGHTS | Want.MAPS
     with recorded_paths() as paths:
-        fast, fast_gradients = _with_gradients(
+        fast, fast_gradients = with_gradients(
             model, batch, lambda: model.forward(batch, noise=noise, want=want)
         )
-    slow, slow_gradients = _with_gradients(
+    slow, slow_gradients = with_gradients(
         model, batch, lambda: unroll(model, batch, noise=noise, want=want)
     )
     bare = model.forward(batch, noise=noise, want=Want.NOTHING)
     mask = batch.target_mask_BT
     gaps = [
-        ("log_probs", _gap(fast.log_probs_BT, slow.log_probs_BT, mask)),
-        ("log_probs at Want.NOTHING", _gap(bare.log_probs_BT, slow.log_probs_BT, mask)),
+        ("log_probs", gap(fast.log_probs_BT, slow.log_probs_BT, mask)),
+        ("log_probs at Want.NOTHING", gap(bare.log_probs_BT, slow.log_probs_BT, mask)),
     ]
     for name in ("uniform_BT", "logits_BTV", "weights_BTS"):
         one, other = getattr(fast, name), getattr(slow, name)
         if (one is None) != (other is None):
             return Finding("forward = step", False, float("inf"), f"{name} on one side only")
         if one is not None:
-            gaps.append((name, _gap(one, other, mask)))
+            gaps.append((name, gap(one, other, mask)))
     for name in fast_gradients:
-        gaps.append((f"gradient of {name}", _gap(fast_gradients[name], slow_gradients[name])))
+        gaps.append((f"gradient of {name}", gap(fast_gradients[name], slow_gradients[name])))
     place, worst = max(gaps, key=lambda gap: gap[1])
     took = ", ".join(f"{k} {v}" for k, v in paths.items()) or "no recorded path"
     return Finding("forward = step", worst <= tolerance, worst, f"{place}; {took}")
 
 
-def _with_gradients(
+def with_gradients(
     model: Any, batch: Batch, run: Callable[[], Output]
 ) -> tuple[Output, dict[str, Tensor]]:
     """The output and the gradients of a loss that touches all of it."""
     model.zero_grad(set_to_none=True)
     output = run()
-    real = batch.target_mask_BT.to(output.log_probs_BT.dtype)
-    loss = (output.log_probs_BT * real).sum()
-    if output.uniform_BT is not None:
-        loss = loss + 0.1 * (output.uniform_BT * real).sum()
-    if output.weights_BTS is not None:
-        ramp = torch.linspace(0, 1, output.weights_BTS.numel(), dtype=real.dtype)
-        loss = loss + (output.weights_BTS * ramp.view_as(output.weights_BTS) * real[..., None]).sum()
-    loss.backward()
+    loss_of(batch, output).backward()  # type: ignore[no-untyped-call]
     gradients = {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in model.named_parameters()
@@ -148,7 +135,20 @@ def _with_gradients(
     return output, gradients
 
 
-def _gap(one: Tensor, other: Tensor, mask_BT: Tensor | None = None) -> float:
+def loss_of(batch: Batch, output: Output) -> Tensor:
+    """A number that depends on likelihood, smoothing and every weight at real positions."""
+    real = batch.target_mask_BT.to(output.log_probs_BT.dtype)
+    loss = (output.log_probs_BT * real).sum()
+    if output.uniform_BT is not None:
+        loss = loss + 0.1 * (output.uniform_BT * real).sum()
+    if output.weights_BTS is not None:
+        weights = output.weights_BTS
+        ramp = torch.linspace(0, 1, weights.numel(), dtype=real.dtype, device=real.device)
+        loss = loss + (weights * ramp.view_as(weights) * real[..., None]).sum()
+    return loss
+
+
+def gap(one: Tensor, other: Tensor, mask_BT: Tensor | None = None) -> float:
     """Largest difference, relative where values are large; infinite where one is not finite."""
     if mask_BT is not None:
         one, other = one[mask_BT], other[mask_BT]
@@ -165,10 +165,10 @@ def likelihood_is_its_logits(model: Any, batch: Batch) -> Finding:
     output = model.forward(batch, want=Want.LOGITS)
     log_p = torch.log_softmax(output.logits_BTV, dim=-1)
     gold = log_p.gather(-1, batch.target_out_BT.unsqueeze(-1)).squeeze(-1)
-    worst = _gap(output.log_probs_BT, gold, batch.target_mask_BT)
+    worst = gap(output.log_probs_BT, gold, batch.target_mask_BT)
     if output.uniform_BT is not None:
-        worst = max(worst, _gap(output.uniform_BT, log_p.mean(dim=-1), batch.target_mask_BT))
-    return Finding("likelihood = logits", worst <= TOLERANCE.of(model), worst, "")
+        worst = max(worst, gap(output.uniform_BT, log_p.mean(dim=-1), batch.target_mask_BT))
+    return Finding("likelihood = logits", worst <= tolerance_of(model), worst, "")
 
 
 def weights_are_shares_of_real_tokens(model: Any, batch: Batch) -> Finding:
@@ -195,17 +195,17 @@ def weights_are_shares_of_real_tokens(model: Any, batch: Batch) -> Finding:
 
 def padding_changes_nothing(model: Any, batch: Batch) -> Finding:
     """Other ids under the mask, and more padding, change neither values nor gradients."""
-    base, gradients = _with_gradients(
+    base, gradients = with_gradients(
         model, batch, lambda: model.forward(batch, want=Want.WEIGHTS)
     )
     other = _padded_otherwise(batch)
     changed, other_gradients = _with_gradients_narrowed(model, other, batch)
     mask = batch.target_mask_BT
-    gaps = [_gap(changed.log_probs_BT, base.log_probs_BT, mask)]
+    gaps = [gap(changed.log_probs_BT, base.log_probs_BT, mask)]
     if base.weights_BTS is not None and changed.weights_BTS is not None:
-        gaps.append(_gap(changed.weights_BTS, base.weights_BTS, mask))
-    gaps += [_gap(other_gradients[name], gradients[name]) for name in gradients]
-    return Finding("padding", max(gaps) <= TOLERANCE.of(model), max(gaps), "")
+        gaps.append(gap(changed.weights_BTS, base.weights_BTS, mask))
+    gaps += [gap(other_gradients[name], gradients[name]) for name in gradients]
+    return Finding("padding", max(gaps) <= tolerance_of(model), max(gaps), "")
 
 
 def _padded_otherwise(batch: Batch) -> Batch:
@@ -242,7 +242,7 @@ def _with_gradients_narrowed(
             weights_BTS=None if weights is None else weights[:, :T, :S],
         )
 
-    return _with_gradients(model, narrow, run)
+    return with_gradients(model, narrow, run)
 
 
 def batch_mates_change_nothing(model: Any, batch: Batch) -> Finding:
@@ -252,10 +252,10 @@ def batch_mates_change_nothing(model: Any, batch: Batch) -> Finding:
     for row, alone in enumerate(_rows_alone(batch)):
         output = model.forward(alone, want=Want.WEIGHTS)
         S, T = alone.source.ids_BS.shape[1], alone.target_in_BT.shape[1]
-        gaps.append(_gap(output.log_probs_BT[0], together.log_probs_BT[row, :T]))
+        gaps.append(gap(output.log_probs_BT[0], together.log_probs_BT[row, :T]))
         if output.weights_BTS is not None:
-            gaps.append(_gap(output.weights_BTS[0], together.weights_BTS[row, :T, :S]))
-    return Finding("batch-mates", max(gaps) <= TOLERANCE.of(model), max(gaps), "")
+            gaps.append(gap(output.weights_BTS[0], together.weights_BTS[row, :T, :S]))
+    return Finding("batch-mates", max(gaps) <= tolerance_of(model), max(gaps), "")
 
 
 def _rows_alone(batch: Batch) -> Iterator[Batch]:
@@ -278,10 +278,10 @@ def future_does_not_leak(model: Any, batch: Batch) -> Finding:
     other_in[:, half:] = torch.where(other_in[:, half:] == 4, 5, 4)
     base = model.forward(batch).log_probs_BT[:, :half]
     changed = model.forward(replace(batch, target_in_BT=other_in)).log_probs_BT
-    worst = _gap(changed[:, :half], base)
-    reads_it = _gap(changed[:, half:], model.forward(batch).log_probs_BT[:, half:]) > 0
+    worst = gap(changed[:, :half], base)
+    reads_it = gap(changed[:, half:], model.forward(batch).log_probs_BT[:, half:]) > 0
     detail = "" if reads_it else "the history is not read at all"
-    return Finding("future", worst <= TOLERANCE.of(model) and reads_it, worst, detail)
+    return Finding("future", worst <= tolerance_of(model) and reads_it, worst, detail)
 
 
 def select_reorders_everything(model: Any, batch: Batch) -> Finding:
@@ -292,14 +292,14 @@ def select_reorders_everything(model: Any, batch: Batch) -> Finding:
     token = batch.target_in_BT[:, 1 % batch.target_in_BT.shape[1]]
     plain = model.step(token, state, encoded)
     moved = model.step(token[order], state.select(order), encoded.select(order))
-    gaps = [_gap(moved.logits_BV, plain.logits_BV[order])]
+    gaps = [gap(moved.logits_BV, plain.logits_BV[order])]
     if plain.weights_BS is not None:
-        gaps.append(_gap(moved.weights_BS, plain.weights_BS[order]))
+        gaps.append(gap(moved.weights_BS, plain.weights_BS[order]))
     for one, other in zip(
         moved.state.arrays().values(), plain.state.arrays().values(), strict=True
     ):
-        gaps.append(_gap(one.double(), other[order].double()))
-    return Finding("select", max(gaps) <= TOLERANCE.of(model), max(gaps), "")
+        gaps.append(gap(one.double(), other[order].double()))
+    return Finding("select", max(gaps) <= tolerance_of(model), max(gaps), "")
 
 
 def empty_source_is_finite(model: Any, batch: Batch) -> Finding:
@@ -308,7 +308,7 @@ def empty_source_is_finite(model: Any, batch: Batch) -> Finding:
     mask = torch.zeros_like(batch.source.mask_BS)
     ids[:, 0], mask[:, 0] = EOS, True
     empty = replace(batch, source=replace(batch.source, ids_BS=ids, mask_BS=mask))
-    output, gradients = _with_gradients(
+    output, gradients = with_gradients(
         model, empty, lambda: model.forward(empty, want=Want.WEIGHTS)
     )
     found = [output.log_probs_BT, *gradients.values()]
@@ -324,8 +324,8 @@ def dropout_is_keyed(model: Any, batch: Batch) -> Finding:
     again = Noise(seed=3, step=5, example_B=turned.example_B)
     one = model.forward(batch, noise=noise).log_probs_BT
     other = model.forward(turned, noise=again).log_probs_BT
-    worst = _gap(other, one[order], batch.target_mask_BT[order])
-    return Finding("dropout", worst <= TOLERANCE.of(model), worst, "")
+    worst = gap(other, one[order], batch.target_mask_BT[order])
+    return Finding("dropout", worst <= tolerance_of(model), worst, "")
 
 
 LAWS: dict[str, Callable[[Any, Batch], Finding]] = {
