@@ -6,18 +6,20 @@ come from a model's ``state_dict``; rows are positions. The models must agree to
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
 
 
-class Pair(NamedTuple):
+@dataclass(frozen=True)
+class Pair:
     """What one sentence pair gives."""
 
-    log_p_TV: Array
-    weights_TS: Array | None
+    log_p_TV: Array  # noqa: N815
+    weights_TS: Array | None  # noqa: N815
 
 
 class Weights(dict[str, Array]):
@@ -76,10 +78,11 @@ def gru(W: Weights, x: Array, h: Array, *, before: bool = False, new: bool = Fal
 # --- encoder ------------------------------------------------------------------------------
 
 
-class Read(NamedTuple):
+@dataclass(frozen=True)
+class Read:
     """States in the order in which they were read; last states as l0f, l0b, l1f, ..."""
 
-    states_SH: Array
+    states_SH: Array  # noqa: N815
     h: list[Array]
     c: list[Array]
 
@@ -120,7 +123,7 @@ def encode(
             out = join(out, back[::-1], merge)
         if skip and out.shape[1] == x_SE.shape[1]:
             out = out + x_SE
-        found = found._replace(states_SH=out)
+        found = replace(found, states_SH=out)
     return found
 
 
