@@ -67,6 +67,15 @@ def test_a_folder_is_replaced_only_by_force(jumok: Call, pairs: Path) -> None:
     assert Path("m/metrics.jsonl").read_text(encoding="utf-8").count('"event": "done"') == 1
 
 
+def test_force_replaces_models_alone(jumok: Call, pairs: Path) -> None:
+    Path("thesis").mkdir()
+    Path("thesis/chapter.txt").write_text("mine", encoding="utf-8")
+    ran = jumok("train", "pairs.tsv", *SHORT, "--out", "thesis", "--force")
+    assert (ran.code, ran.out) == (2, "")
+    assert "thesis exists and holds other things than a model; nothing was changed." in ran.said
+    assert [path.name for path in Path("thesis").iterdir()] == ["chapter.txt"]
+
+
 def test_the_record_of_a_model_is_a_configuration(jumok: Call, pairs: Path) -> None:
     jumok("train", "pairs.tsv", *SHORT, "--out", "first", "--optim.lr", "0.005", "--quiet")
     jumok("train", "pairs.tsv", "--config", "first/config.toml", "--out", "second", "--quiet")

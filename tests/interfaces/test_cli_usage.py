@@ -243,13 +243,16 @@ def test_links_of_others_are_scored_without_a_model(tmp_path: Path) -> None:
     assert found == {"schema": "jumok/1", "aer": 0.4, "precision": 2 / 3, "recall": 0.5}
 
 
-def test_a_reader_that_leaves_ends_it_silently() -> None:
+@pytest.mark.parametrize("output", ["one line", "pages"])
+def test_a_reader_that_leaves_ends_it_silently(tmp_path: Path, output: str) -> None:
+    (tmp_path / "links").write_text("0-0\n", encoding="utf-8")
+    line = ["align", "--links", "links", "--gold", "links"] if output == "one line" else ["init"]
     read, write = os.pipe()
     os.close(read)
     env = {**os.environ, "PYTHONPATH": str(SRC)}
-    command = [sys.executable, "-m", "jumok", "init"]
+    command = [sys.executable, "-m", "jumok", *line]
     done = subprocess.run(
-        command, stdout=write, stderr=subprocess.PIPE, text=True, env=env, check=False
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=env, check=False, cwd=tmp_path
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")

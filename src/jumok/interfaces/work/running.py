@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +38,8 @@ from jumok.training.events import Event
 __all__ = ["Watcher", "choose_run", "train", "traits_of"]
 
 REQUEST = "request.json"
+OF_A_RUN = frozenset({"manifest.json", "metrics.jsonl", "checkpoints"})
+"""One of these stands in every folder that a run has begun."""
 DEFAULT_TASK = "@dates"
 
 
@@ -87,11 +90,26 @@ def _default_folder(request: TrainRequest) -> str:
 
 
 def _refuse_existing(folder: Path, request: TrainRequest) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not request.force:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names and not request.force:
         raise UsageError(
             f"{folder} exists and is not empty; nothing was changed.",
             hint=f"--force replaces it, --out names another, --resume {folder} goes on with it.",
         )
+    if names and not names & OF_A_RUN:
+        raise UsageError(
+            f"{folder} exists and holds other things than a model; nothing was changed.",
+            hint="--force replaces models alone; --out names another folder.",
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Takes away the run that is there and is to be replaced: its manifest first."""
+    for name in ("manifest.json", "metrics.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    for name in (".next", "checkpoints"):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
 
 
 def _corpora(request: TrainRequest, watcher: Watcher) -> TaskData:
@@ -198,6 +216,7 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
     """Trains, scores the test sets once, writes the folder and the pictures."""
     if not plan.resume:
         watcher.tell(pilot(plan.translator, plan.corpora.train))
+        _clear(plan.folder)
     translator, folder = plan.translator, plan.folder
     began = time.monotonic()
     done = fit(
