@@ -45,9 +45,7 @@ def run_lstm(
     lstm: nn.LSTM, x: Tensor, precision: str, h0: Tensor | None = None, c0: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
-    return kernels.lstm(
-        x, lstm.weight_ih_l0, lstm.weight_hh_l0, bias, h0, c0, precision=precision
-    )
+    return kernels.lstm(x, lstm.weight_ih_l0, lstm.weight_hh_l0, bias, h0, c0, precision=precision)
 
 
 class Book(nn.Module):
@@ -157,7 +155,9 @@ MODELS: dict[str, Maker] = {"encoder": Alone, "book": Book, "luong": Luong, "bah
 VARIANTS = ("torch", "torch bf16", "fp32", "bf16")
 
 
-def stepper(options: argparse.Namespace, make: Maker, variant: str) -> Callable[[Tensor, Tensor], None]:
+def stepper(
+    options: argparse.Namespace, make: Maker, variant: str
+) -> Callable[[Tensor, Tensor], None]:
     """A training step: forward, loss, backward, clip, Adam."""
     torch.manual_seed(0)
     model = make(options, "torch" if variant.startswith("torch") else variant)

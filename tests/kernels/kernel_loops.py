@@ -73,20 +73,61 @@ def additive(
     return torch.stack(states, 1), torch.stack(contexts, 1), torch.stack(maps, 1), c
 
 
+def gru_cell(sums: Tensor, weight_h: Tensor, h: Tensor, reset: str, z_gates: str) -> Tensor:
+    """``sums``: the input's share of r, z, n, biases included."""
+    x_r, x_z, x_n = sums.split(h.shape[1], -1)
+    W_r, W_z, W_n = weight_h.split(h.shape[1])
+    r, z = torch.sigmoid(x_r + h @ W_r.T), torch.sigmoid(x_z + h @ W_z.T)
+    inner = r * (h @ W_n.T) if reset == "after" else (r * h) @ W_n.T
+    z = 1 - z if z_gates == "new" else z
+    return (1 - z) * torch.tanh(x_n + inner) + z * h
+
+
 def gru(
     x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, h: Tensor, reset: str, z_gates: str
 ) -> Tensors:
-    size, states = h.shape[1], []
+    states = []
     for t in range(x.shape[1]):
-        x_r, x_z, x_n = (x[:, t] @ weight_x.T + bias).split(size, -1)
-        W_r, W_z, W_n = weight_h.split(size)
-        r, z = torch.sigmoid(x_r + h @ W_r.T), torch.sigmoid(x_z + h @ W_z.T)
-        inner = r * (h @ W_n.T) if reset == "after" else (r * h) @ W_n.T
-        n = torch.tanh(x_n + inner)
-        z = 1 - z if z_gates == "new" else z
-        h = (1 - z) * n + z * h
+        h = gru_cell(x[:, t] @ weight_x.T + bias, weight_h, h, reset, z_gates)
         states.append(h)
     return (torch.stack(states, 1),)
+
+
+def attend(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, v: Tensor
+) -> tuple[Tensor, Tensor]:
+    weights = weigh(torch.tanh(keys + query[:, None]) @ v, mask)
+    return mix(weights, values, mask), weights
+
+
+def additive_gru(
+    x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, weight_x: Tensor, weight_h: Tensor,
+    bias: Tensor, weight_q: Tensor, v: Tensor, h: Tensor, *, reset: str, z_gates: str,
+) -> Tensors:  # fmt: skip
+    states, contexts, maps = [], [], []
+    for t in range(x.shape[1]):
+        context, weights = attend(h @ weight_q.T, keys, values, mask, v)
+        reads = torch.cat([x[:, t], context], -1)
+        h = gru_cell(reads @ weight_x.T + bias, weight_h, h, reset, z_gates)
+        states.append(h)
+        contexts.append(context)
+        maps.append(weights)
+    return torch.stack(states, 1), torch.stack(contexts, 1), torch.stack(maps, 1)
+
+
+def conditional_gru(
+    x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, x1: Tensor, h1: Tensor, b1: Tensor,
+    x2: Tensor, h2: Tensor, b2: Tensor, weight_q: Tensor, v: Tensor, h: Tensor,
+) -> Tensors:  # fmt: skip
+    states, contexts, maps = [], [], []
+    for t in range(x.shape[1]):
+        asks = gru_cell(x[:, t] @ x1.T + b1, h1, h, "after", "old")
+        context, weights = attend(asks @ weight_q.T, keys, values, mask, v)
+        h = gru_cell(context @ x2.T + b2, h2, asks, "after", "old")
+        states.append(h)
+        contexts.append(context)
+        maps.append(weights)
+    return torch.stack(states, 1), torch.stack(contexts, 1), torch.stack(maps, 1)
 
 
 def drawn(*shapes: tuple[int, ...], scale: float = 0.0, seed: int = 1) -> list[Tensor]:

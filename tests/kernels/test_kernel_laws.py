@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(not native.available(), reason="no native librar
 B, T, E, H, S, D, A = 37, 3, 5, 19, 11, 13, 17
 LENGTHS = torch.arange(B) % S + 1
 MASK = torch.arange(S) < LENGTHS[:, None]
-WEIGHTS = drawn((4 * H, E), (4 * H, H), (4 * H,), (4 * H, E + D), (4 * H, E + A), (A, D + H), (A, H), (A,))  # fmt: skip
+WEIGHTS = drawn(
+    (4 * H, E), (4 * H, H), (4 * H,), (4 * H, E + D), (4 * H, E + A), (A, D + H), (A, H), (A,)
+)  # fmt: skip
 Precision = kernels.Precision
 
 
@@ -47,18 +49,41 @@ def luong(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
 
 
 def additive(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
-    return kernels.additive_lstm(
+    outputs = kernels.additive_lstm(
         rows["x"], rows["keys"], rows["values"], rows["mask"], weight_x_GI=WEIGHTS[3],
         weight_h_GH=WEIGHTS[1], bias_G=WEIGHTS[2], weight_q_AH=WEIGHTS[6], v_A=WEIGHTS[7],
         h0_BH=rows["h"], c0_BH=rows["c"], precision=precision,
     )  # fmt: skip
+    return outputs[:4]  # type: ignore[return-value]
+
+
+def rnnsearch(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
+    return kernels.additive_gru(
+        rows["x"], rows["keys"], rows["values"], rows["mask"], weight_x_GI=WEIGHTS[3][: 3 * H],
+        weight_h_GH=WEIGHTS[1][: 3 * H], bias_G=None, weight_q_AH=WEIGHTS[6], v_A=WEIGHTS[7],
+        h0_BH=rows["h"], precision=precision,
+    )[:3]  # fmt: skip
+
+
+def conditional(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
+    w_x, w_h, b, both = (w[: 3 * H] for w in WEIGHTS[:4])
+    return kernels.conditional_gru(
+        rows["x"], rows["keys"], rows["values"], rows["mask"], first=(w_x, w_h, b),
+        second=(both[:, E:], w_h, None), weight_q_AH=WEIGHTS[6], v_A=WEIGHTS[7],
+        h0_BH=rows["h"], precision=precision,
+    )[:3]  # fmt: skip
 
 
 def linear(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
     return (kernels.linear(rows["x"], WEIGHTS[0], WEIGHTS[2], precision=precision),)
 
 
-ATTENDING = {"luong": luong, "additive": additive}
+ATTENDING = {
+    "luong": luong,
+    "additive": additive,
+    "rnnsearch": rnnsearch,
+    "conditional": conditional,
+}
 KERNELS = {"lstm": lstm, "gru": gru, "linear": linear, **ATTENDING}
 every = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 attending = pytest.mark.parametrize("kernel", ATTENDING.values(), ids=ATTENDING)

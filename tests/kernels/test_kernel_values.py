@@ -100,7 +100,7 @@ def additive(mask: Tensor | None, precision: kernels.Precision) -> Callable[...,
         return kernels.additive_lstm(
             x, keys, values, mask, weight_x_GI=w_x, weight_h_GH=w_h, bias_G=b, weight_q_AH=w_q,
             v_A=v, h0_BH=h, c0_BH=c, precision=precision,
-        )  # fmt: skip
+        )[:4]  # fmt: skip
 
     return fast
 
@@ -119,6 +119,69 @@ def test_additive_equals_the_loop(
         lambda x, k, v, *rest: loops.additive(x, k, v, mask, *rest),
         inputs,
         **BOUNDS[precision],
+    )
+
+
+@precision
+@sizes
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_additive_gru_equals_the_loop(
+    sizes: tuple[int, ...], precision: kernels.Precision, reset: str
+) -> None:
+    B, T, E, H, S, D, A = sizes
+    mask, z_gates = some_mask(B, S), "new" if reset == "before" else "old"
+
+    def fast(x, keys, values, w_x, w_h, b, w_q, v, h):  # type: ignore[no-untyped-def]
+        return kernels.additive_gru(
+            x, keys, values, mask, weight_x_GI=w_x, weight_h_GH=w_h, bias_G=b, weight_q_AH=w_q,
+            v_A=v, h0_BH=h, reset=reset, z_gates=z_gates, precision=precision,
+        )[:3]  # fmt: skip
+
+    def slow(x, keys, values, *rest):  # type: ignore[no-untyped-def]
+        return loops.additive_gru(x, keys, values, mask, *rest, reset=reset, z_gates=z_gates)
+
+    inputs = drawn(
+        (B, T, E), (B, S, A), (B, S, D), (3 * H, E + D), (3 * H, H), (3 * H,), (A, H), (A,), (B, H)
+    )
+    compare(fast, slow, inputs, **BOUNDS[precision])
+
+
+@precision
+@sizes
+def test_conditional_gru_equals_the_loop(
+    sizes: tuple[int, ...], precision: kernels.Precision
+) -> None:
+    B, T, E, H, S, D, A = sizes
+    mask = some_mask(B, S)
+
+    def fast(x, keys, values, x1, h1, b1, x2, h2, b2, w_q, v, h):  # type: ignore[no-untyped-def]
+        return kernels.conditional_gru(
+            x, keys, values, mask, first=(x1, h1, b1), second=(x2, h2, b2), weight_q_AH=w_q,
+            v_A=v, h0_BH=h, precision=precision,
+        )[:3]  # fmt: skip
+
+    inputs = drawn(
+        (B, T, E), (B, S, A), (B, S, D), (3 * H, E), (3 * H, H), (3 * H,), (3 * H, D), (3 * H, H),
+        (3 * H,), (A, H), (A,), (B, H),
+    )  # fmt: skip
+    compare(
+        fast,
+        lambda x, k, v, *rest: loops.conditional_gru(x, k, v, mask, *rest),
+        inputs,
+        **BOUNDS[precision],
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_additive_scores_equal_the_loop(masked: bool) -> None:
+    B, T, S, A = 5, 7, 11, 19
+    mask = some_mask(B, S) if masked else None
+    real = torch.ones(B, 1, S) if mask is None else mask[:, None].double()
+    compare(
+        lambda q, k, v: (kernels.additive_scores(q, k, v, mask),),
+        lambda q, k, v: ((torch.tanh(q[:, :, None] + k[:, None]) @ v) * real,),
+        drawn((B, T, A), (B, S, A), (A,)),
+        **BOUNDS["fp32"],
     )
 
 
@@ -158,7 +221,9 @@ def difference(function: Callable[..., Tensor], inputs: list[Tensor], step: floa
             moved[i] = moved[i] + sign * step * way
             ends.append(float((function(*moved).double() * pull).sum()))
         slope = (ends[0] - ends[1]) / (2 * step)
-        assert abs(slope - float((grad * way).sum().detach())) < 2e-3 * max(1.0, float(grad.norm())), i
+        assert abs(slope - float((grad * way).sum().detach())) < 2e-3 * max(
+            1.0, float(grad.norm())
+        ), i
 
 
 @precision

@@ -70,9 +70,7 @@ def test_a_built_library_is_not_built_again(tmp_path: Path, copying: Path) -> No
     assert output(STATUS, environ) == first and (tmp_path / "log").read_text() == ran != ""
 
 
-def test_what_was_built_serves_on_where_the_compiler_is_gone(
-    tmp_path: Path, copying: Path
-) -> None:
+def test_what_was_built_serves_on_where_the_compiler_is_gone(tmp_path: Path, copying: Path) -> None:
     first = output(STATUS, environment(tmp_path, copying))
     assert output(STATUS, environment(tmp_path, tmp_path / "gone")) == first
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from jumok.kernels.additive import AdditiveOutput, additive_lstm
-from jumok.kernels.luong import LuongOutput, luong_feed
+from jumok.kernels.additive import (
+    AdditiveOutput,
+    additive_gru,
+    additive_lstm,
+    additive_scores,
+    conditional_gru,
+)
 from jumok.kernels.gru import gru
 from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
+from jumok.kernels.luong import LuongOutput, luong_feed
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
 
 __all__ = [
@@ -14,8 +20,11 @@ __all__ = [
     "AdditiveOutput",
     "LuongOutput",
     "Precision",
+    "additive_gru",
     "additive_lstm",
+    "additive_scores",
     "auto_precision",
+    "conditional_gru",
     "gru",
     "linear",
     "lstm",

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from jumok.errors import UsageError
+from jumok.kernels.additive import gru_buffers, wired
 from jumok.kernels.buffers import Call, contiguous, empty, wanted
 from jumok.kernels.serving import Precision, is_low
-from jumok.native.library import check, library
+from jumok.native.library import check
 
 __all__ = ["gru"]
 
@@ -40,14 +40,8 @@ def gru(
 
     It runs over padding like over any step; a gradient of zero there stays exactly zero.
     """
-    if reset not in ("after", "before") or z_gates not in ("old", "new"):
-        raise UsageError(
-            f"`reset` ({reset!r}) must be 'after' or 'before', "
-            f"`z_gates` ({z_gates!r}) 'old' or 'new'."
-        )
-    wiring = (int(reset == "before"), int(z_gates == "new"))
     return _Gru.apply(  # type: ignore[no-untyped-call, no-any-return]
-        is_low(precision), wiring, x_BTE, weight_x_GE, weight_h_GH, bias_G, h0_BH
+        is_low(precision), wired(reset, z_gates), x_BTE, weight_x_GE, weight_h_GH, bias_G, h0_BH
     )
 
 
@@ -61,10 +55,8 @@ class _Gru(torch.autograd.Function):
         check("weight_h_GH", weight_h, (3 * H, H))
         check("bias_G", bias, (3 * H,))
         check("h0_BH", h0, (B, H))
-        kept = [empty(B, T, library().padded(H)) for _ in range(3 if wiring[0] else 4)]
-        inner = kept[3] if len(kept) > 3 else None
-        h, operands = empty(B, T, H), empty(B, T, library().row(low, H, E, H), low=low)
-        arrays = (*inputs_, h, *kept[:3], inner, operands)
+        h = empty(B, T, H)
+        arrays = (*inputs_, h, *gru_buffers(low, wiring[0], B, T, E, H))
         ctx.call = (low, (*wiring, B, T, E, H))
         Call(*ctx.call, arrays).run("gru_forward")
         ctx.save_for_backward(*arrays)

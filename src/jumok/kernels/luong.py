@@ -73,7 +73,7 @@ class _Luong(torch.autograd.Function):
         x, weight_x, weight_h, bias, keys, values, weight_c, bias_c, h0, c0, feed0 = inputs_
         sizes = B, T, E, H, S, D, F = _sizes(mask, feed_mask, *inputs_)
         out, weights = empty(B, T, F), empty(B, T, S)
-        h, c = empty(B, H), empty(B, T, H)
+        h, c = empty(B, T, H), empty(B, T, H)
         gates = empty(B, T, 4 * library().padded(H), low=low)
         operands = empty(B, T, library().row(low, E, F, H), low=low)
         joined = empty(B, T, library().row(low, D, H), low=low)
@@ -82,10 +82,10 @@ class _Luong(torch.autograd.Function):
             feed_mask, out, weights, h, c, gates, operands, joined,
         )  # fmt: skip
         Call(low, sizes, arrays).run("luong_feed_forward")
-        ctx.save_for_backward(*arrays[:15], *arrays[16:])
+        ctx.save_for_backward(*arrays)
         ctx.call = (low, sizes)
         ctx.set_materialize_grads(False)
-        return out, weights, h, c[:, -1].clone()
+        return out, weights, h[:, -1].clone(), c[:, -1].clone()
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -93,7 +93,7 @@ class _Luong(torch.autograd.Function):
         saved = ctx.saved_tensors
         inputs = (*saved[:6], *saved[7:12])
         grads = wanted(ctx.needs_input_grad[3:], inputs, always=(1, 2, 6))
-        arrays = (*saved[:15], None, *saved[15:], *contiguous(given), *grads)
+        arrays = (*saved, *contiguous(given), *grads)
         Call(*ctx.call, arrays).run("luong_feed_backward")
         return None, None, None, *grads
 

@@ -13,11 +13,20 @@ from jumok.errors import UsageError
 __all__ = ["OPERATIONS", "Precision", "auto_precision", "is_low", "serves"]
 
 Precision = Literal["fp32", "bf16"]
-OPERATIONS = ("linear", "lstm", "gru", "luong_feed", "additive_lstm")
+OPERATIONS = (
+    "linear",
+    "lstm",
+    "gru",
+    "luong_feed",
+    "additive_lstm",
+    "additive_gru",
+    "conditional_gru",
+    "additive_scores",
+)
 
 
 def auto_precision() -> Precision:
-    """"bf16" where the processor multiplies bfloat16 itself, else "fp32"."""
+    """ "bf16" where the processor multiplies bfloat16 itself, else "fp32"."""
     return "bf16" if native.available() and native.library().has_bf16 else "fp32"
 
 

@@ -90,7 +90,7 @@ def pointer(array: Array | None) -> int | None:
     """The address of the first element of a NumPy array or a torch tensor."""
     if array is None:
         return None
-    return array.data_ptr() if hasattr(array, "data_ptr") else array.ctypes.data
+    return int(array.data_ptr() if hasattr(array, "data_ptr") else array.ctypes.data)
 
 
 def _contiguous(array: Array) -> bool:

@@ -80,9 +80,7 @@ def _threshold(rate: float) -> tuple[int, float]:
     return round(kept * (1 << _BITS)), (1.0 / kept if kept else 0.0)
 
 
-def _row_seeds(
-    key: int, example_B: npt.NDArray[np.int64], time: range
-) -> npt.NDArray[np.uint64]:
+def _row_seeds(key: int, example_B: npt.NDArray[np.int64], time: range) -> npt.NDArray[np.uint64]:
     """64 well-mixed bits for every (example, time): [B, T]."""
     start = np.uint64((key + _GOLDEN_64) & 0xFFFFFFFFFFFFFFFF)
     with np.errstate(over="ignore"):

@@ -12,27 +12,35 @@ struct Memory {
     const float* key(long b, long s) const { return keys + (b * S + s) * key_width; }
     const float* value(long b, long s) const { return values + (b * S + s) * value_width; }
 };
-// The real positions of one row.
+// The real positions of one row, and those of a block of rows.
 struct Real {
     long n;
     const int32_t* at;
 };
-INLINE Real real_positions(const Memory& m, long b, int32_t* list) {
-    long n = 0;
-    for (long s = 0; s < m.S; s++) {
-        list[n] = (int32_t)s;
-        n += !m.mask || m.mask[b * m.S + s];
+struct Positions {
+    long S;
+    int32_t *list, *counts;  // [rows][S], [rows]
+    static long room(long rows, long S) { return rows * (S + 1); }
+    Positions(const Memory& m, long first, long rows, int32_t* room)
+        : S(m.S), list(room), counts(room + rows * m.S) {
+        for (long r = 0; r < rows; r++) {
+            int32_t *at = list + r * S, n = 0;
+            for (long s = 0; s < S; s++) {
+                at[n] = (int32_t)s;
+                n += !m.mask || m.mask[(first + r) * S + s];
+            }
+            counts[r] = n;
+        }
     }
-    return {n, list};
-}
+    Real operator[](long r) const { return {counts[r], list + r * S}; }
+};
 
-// `next` is what will be read soon.
-INLINE float dot(const float* a, const float* b, long n, const float* next) {
+INLINE float dot(const float* a, const float* b, long n) {
     V total[4] = {};
     long k = 0;
     for (; k + PANEL <= n; k += PANEL)
         for (int i = 0; i < 4; i++)
-            __builtin_prefetch(next + k + i * LANES, 0, 2), total[i] = fma(load(a + k + i * LANES), load(b + k + i * LANES), total[i]);
+            total[i] = fma(load(a + k + i * LANES), load(b + k + i * LANES), total[i]);
     for (; k < n; k += LANES) total[0] = fma(load(a + k, n - k), load(b + k, n - k), total[0]);
     return sum((total[0] + total[1]) + (total[2] + total[3]));
 }
@@ -81,7 +89,7 @@ INLINE void scores_back(float* grad, const float* weights, const float* dcontext
                         const float* dweights, const Memory& m, long b, Real real) {
     float mean = 0;
     for (long j = 0; j < real.n; j++) {
-        grad[j] = dot(m.value(b, real.at[j]), dcontext, m.value_width, m.key(b, real.at[j]));
+        grad[j] = dot(m.value(b, real.at[j]), dcontext, m.value_width);
         if (dweights) grad[j] += dweights[real.at[j]];
         mean += grad[j] * weights[j];
     }

@@ -1,4 +1,4 @@
-// What the recurrences share: weights in segments, rows of operands, the LSTM cell.
+// What the recurrences share: weights in segments, rows of operands, the walk through time.
 // Inside, gates lie interleaved: LANES units of i, then of f, g and o, then the next units, so
 // that one register tile holds all that a unit needs. Widths are rounded up to LANES.
 #pragma once
@@ -82,10 +82,7 @@ template <class G> INLINE void place(G* here, G* there, const float* from, long 
     }
 }
 template <class G> INLINE void place(G* here, const float* from, long width) {
-    for (long k = 0; k < width; k += LANES) store(here + k, load(from + k, width - k));
-}
-template <class G> INLINE void copy(G* to, const G* from, long n) {
-    std::memcpy(to, from, n * sizeof(G));
+    place(here, here, from, width);
 }
 INLINE void clear(float* to, long n) { std::memset(to, 0, n * sizeof(float)); }
 
@@ -93,61 +90,6 @@ INLINE void clear(float* to, long n) { std::memset(to, 0, n * sizeof(float)); }
 template <class G> INLINE G* panel_at(G* data, long all_rows, long row, long vector) {
     return data + (vector / 4 * all_rows + row) * PANEL + vector % 4 * LANES;
 }
-
-// An LSTM's cell over B rows and T times; torch's order i, f, g, o.
-template <class G> struct Cell {
-    long B, T, hidden;
-    const float *bias, *c0;  // [4 hidden] and [B][hidden], or absent
-    float* c;                // [B][T][hidden]
-    G* gates;                // [B][T][4 padded]
-    Outputs out() const { return {4, hidden}; }
-    long padded() const { return up(hidden, LANES); }
-    INLINE V past(const Cell& s, long row, long t, long unit) {
-        long n = s.hidden - unit;
-        if (t) return load(s.c + (row * s.T + t - 1) * s.hidden + unit, n);
-        return s.c0 ? load(s.c0 + row * s.hidden + unit, n) : (V){};
-    }
-    // The new states of a block of rows from its operands a; emit(row in block, unit, h).
-    template <class E>
-    void forward(long first, long rows, long t, const G* a, const Packed<G>& w, long stride,
-                 E emit, long steps = -1) const {
-        auto finish = [&](long r, long vector, V* z) {
-            long unit = vector / 4 * LANES, n = hidden - unit, at = (first + r) * T + t;
-            V s[4];
-            for (int g = 0; g < 4; g++)
-                s[g] = bias ? z[g] + load(bias + g * hidden + unit, n) : z[g];
-            V i = sigmoid<G>(s[0]), f = sigmoid<G>(s[1]), g = tanh<G>(s[2]), o = sigmoid<G>(s[3]);
-            V now = fma(f, past(*this, first + r, t, unit), i * g);
-            G* kept = gates + (at * padded() + unit) * 4;
-            store(kept, i);
-            store(kept + LANES, f);
-            store(kept + 2 * LANES, g);
-            store(kept + 3 * LANES, o);
-            store(c + at * hidden + unit, now, n);
-            emit(r, unit, trim(o * tanh<G>(now), n));
-        };
-        product<G>(rows, a, stride, w, finish, steps);
-    }
-    // From dh and dc (one row, padded) the gradient before the gates, to two places, and the
-    // gradient of the previous cell state, which replaces dc.
-    INLINE void back(const Cell& s, long row, long t, const float* dh, float* dc, G* here,
-                     G* all, long unit) {
-        long n = s.hidden - unit, at = row * s.T + t;
-        const G* kept = s.gates + (at * s.padded() + unit) * 4;
-        V i = load(kept), f = load(kept + LANES), g = load(kept + 2 * LANES);
-        V o = load(kept + 3 * LANES), one = splat(1.f);
-        V h = tanh<G>(load(s.c + at * s.hidden + unit, n)), d = load(dh + unit);
-        V dnow = fma(d * o, fma(-h, h, one), load(dc + unit));
-        V dz[4] = {dnow * g * i * (one - i), dnow * past(s, row, t, unit) * f * (one - f),
-                   dnow * i * fma(-g, g, one), d * h * o * (one - o)};
-        for (int k = 0; k < 4; k++) {
-            V v = trim(dz[k], n);
-            store(here + unit * 4 + k * LANES, v);
-            store(panel_at(all, s.B * s.T, at, unit / LANES * 4 + k), v);
-        }
-        store(dc + unit, trim(dnow * f, n));
-    }
-};
 
 // [B][T] rows of concatenated segments, each row `stride` long: an odd number of cache lines,
 // so that the rows that row_sums walks do not fall into the same few sets of the cache.
@@ -157,4 +99,40 @@ template <class G> INLINE long row_stride(long width) {
 INLINE long most_rows(long B, int threads) {
     long n = blocks_of(B, threads);
     return (B + n - 1) / n;
+}
+
+// A recurrence is a struct with nested Forward and Backward, whose step and step_back treat a
+// block of rows at one time; decoders with attention drive the same steps. What a block owns:
+template <class G> struct Block {
+    long first, rows;
+    G* operands;    // `operands` of them per row, uninitialised
+    float* floats;  // `floats` of them per row; first of all the gradient of the state
+};
+template <class Core> void run_forward(const Core& core) {
+    typedef typename Core::Operand G;
+    typename Core::Forward forward(core);
+    PerThread<G> local(core.threads, most_rows(core.B, core.threads) * forward.operands());
+    over_rows(core.B, core.threads, [&](long first, long last) {
+        Block<G> block{first, last - first, local.mine(), nullptr};
+        for (long t = 0; t < core.T; t++) forward.step(block, t);
+    });
+}
+template <class Core> void run_backward(const Core& core, const typename Core::Grads& grads) {
+    typedef typename Core::Operand G;
+    typename Core::Backward back(core, grads);
+    long most = most_rows(core.B, core.threads);
+    PerThread<G> local(core.threads, most * back.operands());
+    PerThread<float> floats(core.threads, most * back.floats());
+    over_rows(core.B, core.threads, [&](long first, long last) {
+        Block<G> block{first, last - first, local.mine(), floats.mine()};
+        back.start(block);
+        for (long t = core.T - 1; t >= 0; t--) back.step(block, t);
+        back.finish(block);
+    });
+    back.weights();
+}
+// A row of a gradient, `padded` apart in a block, to its place [B][width], if it is wanted.
+INLINE void finish_rows(float* to, const float* from, long first, long rows, long width) {
+    for (long r = 0; to && r < rows; r++)
+        std::memcpy(to + (first + r) * width, from + r * up(width, LANES), width * sizeof(float));
 }

@@ -5,206 +5,223 @@
 #include "cell.h"
 
 template <class G> struct Gru {
+    typedef G Operand;
     int threads;
     bool before, z_new;
-    long B, T, width, hidden;
-    const float *x, *bias, *h0;    // bias and h0 may be absent
-    const float *on_x, *on_h;      // [3 hidden][width], [3 hidden][hidden]
-    float* h;                      // [B][T][hidden]
-    float *r, *z, *n, *inner;      // [B][T][padded]; inner: U_n h, where the reset is after
-    G* operands;                   // [B][T][row_stride]: h, x and, where before, r h
+    long B, T;
+    const float *x, *bias, *h0;  // x [B][T][on_x.width]; bias and h0 may be absent
+    Columns on_x, on_h;          // [3 hidden] rows
+    float* h;                    // [B][T][hidden]
+    float *r, *z, *n, *inner;    // [B][T][padded]; inner: U_n h, where the reset is after
+    G* operands;                 // [B][T][row_stride]: h, x and r h
+    // Where the step starts from: another layer's states [B][T][hidden], `lag` steps ago.
+    const float* source;
+    long lag;
 
-    struct Grads {
-        const float* h;
-        float *x, *on_x, *on_h, *bias, *h0;
-    };
-    long padded() const { return up(hidden, LANES); }
+    long hidden() const { return on_h.width; }
+    long padded() const { return on_h.padded(); }
+    long at_h() const { return 0; }
     long at_x() const { return padded(); }
-    long at_reset() const { return padded() + up(width, LANES); }
+    long at_reset() const { return padded() + on_x.padded(); }
     long wide() const { return at_reset() + padded(); }
     long stride() const { return row_stride<G>(wide()); }
     G* row(long b, long t) const { return operands + (b * T + t) * stride(); }
     long slot(long b, long t) const { return (b * T + t) * padded(); }
-    Outputs gates() const { return {2, hidden}; }
-    Outputs candidate() const { return {1, hidden}; }
-    // The rows of r and z, or of n, of a weight; `grad` goes with it.
-    static Columns part(const float* weight, float* grad, long columns, long skip) {
-        return {weight + skip * columns, grad ? grad + skip * columns : nullptr, columns, columns};
+    Outputs gates() const { return {2, hidden()}; }
+    Outputs candidate() const { return {1, hidden()}; }
+    // The rows of r and z (skip 0), or of n (skip 2 hidden), of a weight.
+    static Columns part(Columns of, long skip) {
+        skip *= of.stride;
+        return {of.weight + skip, of.grad ? of.grad + skip : nullptr, of.stride, of.width};
     }
-    Columns x_part(long skip, float* grad = nullptr) const {
-        return part(on_x, grad, width, skip);
-    }
-    Columns h_part(long skip, float* grad = nullptr) const {
-        return part(on_h, grad, hidden, skip);
-    }
-    V bias_at(long gate, long unit) const {
-        return bias ? load(bias + gate * hidden + unit, hidden - unit) : (V){};
+    const float* past(long b, long t) const {
+        if (t >= lag) return source + (b * T + t - lag) * hidden();
+        return h0 ? h0 + b * hidden() : nullptr;
     }
     V past(long b, long t, long unit) const {
-        if (t) return load(h + (b * T + t - 1) * hidden + unit, hidden - unit);
-        return h0 ? load(h0 + b * hidden + unit, hidden - unit) : (V){};
+        const float* from = past(b, t);
+        return from ? load(from + unit, hidden() - unit) : (V){};
+    }
+    V bias_at(long gate, long unit) const {
+        return bias ? load(bias + gate * hidden() + unit, hidden() - unit) : (V){};
     }
 
-    void forward() const {
-        long x_wide = up(width, LANES);
-        Packed<G> rz(gates().vectors(), at_reset()), nx(candidate().vectors(), x_wide);
-        Packed<G> nh(candidate().vectors(), padded());
-        Columns both[2] = {h_part(0), x_part(0)}, of_x[1] = {x_part(2 * hidden)};
-        Columns of_h[1] = {h_part(2 * hidden)};
-        pack_forward(rz, both, gates(), threads);
-        pack_forward(nx, of_x, candidate(), threads);
-        pack_forward(nh, of_h, candidate(), threads);
-        PerThread<G> local(threads, most_rows(B, threads) * wide());
-        over_rows(B, threads, [&](long first, long last) {
-            for (long t = 0; t < T; t++) step(first, last - first, t, rz, nx, nh, local.mine());
-        });
-    }
-    void step(long first, long rows, long t, const Packed<G>& rz, const Packed<G>& nx,
-              const Packed<G>& nh, G* a) const {
-        for (long i = 0; i < rows; i++) {
-            long b = first + i;
-            for (long unit = 0; unit < hidden; unit += LANES) {
-                store(row(b, t) + unit, past(b, t, unit));
-                store(a + i * wide() + unit, past(b, t, unit));
-            }
-            place(row(b, t) + at_x(), a + i * wide() + at_x(), x + (b * T + t) * width, width);
+    struct Forward {
+        const Gru& s;
+        Packed<G> rz, nx, nh;
+        explicit Forward(const Gru& gru)
+            : s(gru), rz(s.gates().vectors(), s.at_reset()),
+              nx(s.candidate().vectors(), s.on_x.padded()), nh(s.candidate().vectors(), s.padded()) {
+            Columns both[2] = {s.on_h, s.on_x}, x[1] = {part(s.on_x, 2 * s.hidden())};
+            Columns h[1] = {part(s.on_h, 2 * s.hidden())};
+            pack_forward(rz, both, s.gates(), s.threads);
+            pack_forward(nx, x, s.candidate(), s.threads);
+            pack_forward(nh, h, s.candidate(), s.threads);
         }
-        auto opened = [&](long i, long vector, auto& tile) {
-            for (long k = 0; k < count(tile); k++) {
-                long gate = (vector + k) % 2, unit = (vector + k) / 2 * LANES, b = first + i;
-                V open = trim(sigmoid<G>(tile[k] + bias_at(gate, unit)), hidden - unit);
-                store((gate ? z : r) + slot(b, t) + unit, open);
-                if (gate || !before) continue;
-                store(a + i * wide() + at_reset() + unit, open * past(b, t, unit));
-                store(row(b, t) + at_reset() + unit, open * past(b, t, unit));
+        long operands() const { return s.wide(); }
+        void step(const Block<G>& block, long t) const {
+            G* a = block.operands;
+            for (long i = 0; i < block.rows; i++) {
+                long b = block.first + i, at = (b * s.T + t) * s.on_x.width;
+                G *row = s.row(b, t), *mine = a + i * s.wide();
+                place(row, mine, s.past(b, t), s.hidden());
+                place(row + s.at_x(), mine + s.at_x(), s.x + at, s.on_x.width);
             }
-        };
-        product<G>(rows, a, wide(), rz, opened);
-        auto from_x = [&](long i, long vector, auto& tile) {
-            for (long k = 0; k < count(tile); k++)
-                store(n + slot(first + i, t) + (vector + k) * LANES, tile[k]);
-        };
-        product<G>(rows, a + at_x(), wide(), nx, from_x);
-        auto done = [&](long i, long vector, auto& tile) {
-            for (long k = 0; k < count(tile); k++) {
-                long unit = (vector + k) * LANES, b = first + i, at = slot(b, t) + unit;
-                if (!before) store(inner + at, tile[k]);
-                V reset = before ? tile[k] : load(r + at) * tile[k];
-                V now = tanh<G>(load(n + at) + bias_at(2, unit) + reset), open = load(z + at);
-                V old = past(b, t, unit), new_share = z_new ? open : splat(1.f) - open;
-                store(n + at, trim(now, hidden - unit));
-                store(h + (b * T + t) * hidden + unit, fma(new_share, now - old, old),
-                      hidden - unit);
-            }
-        };
-        product<G>(rows, a + (before ? at_reset() : 0), wide(), nh, done);
+            auto opened = [&](long i, long vector, auto& tile) {
+                for (long k = 0; k < count(tile); k++)
+                    s.open(block.first + i, t, vector + k, tile[k], a + i * s.wide());
+            };
+            product<G>(block.rows, a, s.wide(), rz, opened);
+            auto from_x = [&](long i, long vector, auto& tile) {
+                for (long k = 0; k < count(tile); k++)
+                    store(s.n + s.slot(block.first + i, t) + (vector + k) * LANES, tile[k]);
+            };
+            product<G>(block.rows, a + s.at_x(), s.wide(), nx, from_x);
+            auto renewed = [&](long i, long vector, auto& tile) {
+                for (long k = 0; k < count(tile); k++)
+                    s.renew(block.first + i, t, (vector + k) * LANES, tile[k]);
+            };
+            product<G>(block.rows, a + (s.before ? s.at_reset() : 0), s.wide(), nh, renewed);
+        }
+    };
+    // A gate of one vector of units: r where `vector` is even, else z.
+    void open(long b, long t, long vector, V sum, G* mine) const {
+        long gate = vector % 2, unit = vector / 2 * LANES;
+        V open = trim(sigmoid<G>(sum + bias_at(gate, unit)), hidden() - unit);
+        store((gate ? z : r) + slot(b, t) + unit, open);
+        if (gate || !before) return;
+        store(mine + at_reset() + unit, open * past(b, t, unit));
+        store(row(b, t) + at_reset() + unit, open * past(b, t, unit));
+    }
+    // n and h' of one vector of units, from U_n times what the reset left of h.
+    void renew(long b, long t, long unit, V sum) const {
+        long at = slot(b, t) + unit, real = hidden() - unit;
+        if (!before) store(inner + at, sum);
+        V reset = before ? sum : load(r + at) * sum, old = past(b, t, unit), open = load(z + at);
+        V now = trim(tanh<G>(load(n + at) + bias_at(2, unit) + reset), real);
+        store(n + at, now);
+        V share = z_new ? open : splat(1.f) - open;
+        store(h + (b * T + t) * hidden() + unit, fma(share, now - old, old), real);
     }
 
-    // The gradients of one step's inputs to the gates, of a block of rows and of all.
-    struct Back {
-        G *rz, *n, *inner, *all_rz, *all_n, *all_inner;
-        float *h, *reset;
+    struct Grads {
+        const float* h;  // from outside; may be absent
+        float *x, *bias, *h0;
     };
-    void backward(const Grads& g) const {
-        long x_wide = g.x ? up(width, LANES) : 0, most = most_rows(B, threads), rows = B * T;
-        Packed<G> rz((padded() + x_wide) / LANES, gates().width());
-        Packed<G> nx(x_wide / LANES, candidate().width());
-        Packed<G> nh(padded() / LANES, candidate().width());
-        Columns both[2] = {h_part(0), x_part(0)}, of_x[1] = {x_part(2 * hidden)};
-        Columns of_h[1] = {h_part(2 * hidden)};
-        pack_backward(rz, both, gates(), threads);
-        pack_backward(nx, of_x, candidate(), threads);
-        pack_backward(nh, of_h, candidate(), threads);
-        long gate_size = gates().panels() * rows * PANEL, size = candidate().panels() * rows * PANEL;
-        Scratch<G> all(gate_size + 2 * size);
-        std::memset((void*)all.data, 0, (gate_size + 2 * size) * sizeof(G));
-        PerThread<G> local(threads, most * 4 * padded());
-        PerThread<float> states(threads, most * 2 * padded());
-        over_rows(B, threads, [&](long first, long last) {
-            long block = (last - first) * padded();
-            G* a = local.mine();
-            Back back{a, a + 2 * block, a + 3 * block, all.data, all.data + gate_size,
-                      all.data + gate_size + size, states.mine(), states.mine() + block};
-            clear(back.h, block);
-            for (long t = T - 1; t >= 0; t--)
-                step_back(g, first, last - first, t, back, rz, nx, nh);
-            for (long i = 0; g.h0 && i < last - first; i++)
-                std::memcpy(g.h0 + (first + i) * hidden, back.h + i * padded(),
-                            hidden * sizeof(float));
-        });
-        G *all_n = all.data + gate_size, *all_inner = all_n + size;
-        Columns both_grad[2] = {h_part(0, g.on_h), x_part(0, g.on_x)};
-        weight_gradients(rows, operands, stride(), both_grad, gates(), all.data, g.bias, threads);
-        float* bias_n = g.bias ? g.bias + 2 * hidden : nullptr;
-        Columns n_x[1] = {x_part(2 * hidden, g.on_x)}, n_h[1] = {h_part(2 * hidden, g.on_h)};
-        weight_gradients(rows, operands + at_x(), stride(), n_x, candidate(), all_n, bias_n,
-                         threads);
-        weight_gradients(rows, operands + (before ? at_reset() : 0), stride(), n_h, candidate(),
-                         before ? all_n : all_inner, (float*)nullptr, threads);
-    }
-    void step_back(const Grads& g, long first, long rows, long t, const Back& back,
-                   const Packed<G>& rz, const Packed<G>& nx, const Packed<G>& nh) const {
-        for (long i = 0; i < rows; i++)
-            for (long unit = 0; unit < hidden; unit += LANES) split(g, first, i, t, back, unit);
-        auto to_x = [&](long i, long vector, auto& tile) {
-            for (long k = 0; k < count(tile); k++) add_to_x(g, first + i, t, vector + k, tile[k], false);
-        };
-        if (g.x) product<G>(rows, back.n, padded(), nx, to_x);
-        auto to_h = [&](long i, long vector, auto& tile) {
-            for (long k = 0; k < count(tile); k++) {
-                float* to = (before ? back.reset : back.h) + i * padded() + (vector + k) * LANES;
-                store(to, before ? tile[k] : load(to) + tile[k]);
-            }
-        };
-        product<G>(rows, before ? back.n : back.inner, padded(), nh, to_h);
-        for (long i = 0; before && i < rows; i++)
-            for (long unit = 0; unit < hidden; unit += LANES) unreset(first, i, t, back, unit);
-        auto to_both = [&](long i, long vector, auto& tile) {
-            for (long k = 0; k < count(tile); k++) {
-                long column = (vector + k) * LANES;
-                float* to = back.h + i * padded() + column;
-                if (column < padded()) store(to, load(to) + tile[k]);
-                else add_to_x(g, first + i, t, vector + k - padded() / LANES, tile[k], true);
-            }
-        };
-        product<G>(rows, back.rz, 2 * padded(), rz, to_both);
-    }
-  private:
-    // From dh the gradients before n, z and (reset after) r, and what flows straight to h.
-    void split(const Grads& g, long first, long i, long t, const Back& back, long unit) const {
-        long b = first + i, at = slot(b, t) + unit, real = hidden - unit;
-        float* state = back.h + i * padded() + unit;
-        V d = load(state), one = splat(1.f), open = load(z + at), now = load(n + at);
-        if (g.h) d += load(g.h + (b * T + t) * hidden + unit, real);
-        V share = z_new ? open : one - open, old = past(b, t, unit);
-        V dn = d * share * fma(-now, now, one), dz = d * (z_new ? now - old : old - now);
-        keep(back.n + i * padded(), back.all_n, b, t, unit / LANES, dn, real);
-        keep(back.rz + i * 2 * padded(), back.all_rz, b, t, unit / LANES * 2 + 1,
-             dz * open * (one - open), real);
-        store(state, d * (one - share));
-        if (before) return;
-        V reset = load(r + at), dr = dn * load(inner + at);
-        keep(back.inner + i * padded(), back.all_inner, b, t, unit / LANES, dn * reset, real);
-        keep(back.rz + i * 2 * padded(), back.all_rz, b, t, unit / LANES * 2,
-             dr * reset * (one - reset), real);
-    }
-    // Where the reset comes before: from the gradient of r h those of r and of h.
-    void unreset(long first, long i, long t, const Back& back, long unit) const {
-        long b = first + i;
-        float* state = back.h + i * padded() + unit;
-        V d = load(back.reset + i * padded() + unit), reset = load(r + slot(b, t) + unit);
-        V dr = d * past(b, t, unit) * reset * (splat(1.f) - reset);
-        keep(back.rz + i * 2 * padded(), back.all_rz, b, t, unit / LANES * 2, dr, hidden - unit);
-        store(state, fma(d, reset, load(state)));
-    }
-    void keep(G* here, G* all, long b, long t, long vector, V v, long real) const {
-        v = trim(v, real);
-        store(here + vector * LANES, v);
-        store(panel_at(all, B * T, b * T + t, vector), v);
-    }
-    void add_to_x(const Grads& g, long b, long t, long vector, V v, bool more) const {
-        float* to = g.x + (b * T + t) * width + vector * LANES;
-        long real = width - vector * LANES;
-        store(to, more ? v + load(to, real) : v, real);
-    }
+    struct Backward {
+        const Gru& s;
+        Grads g;
+        Packed<G> rz, nx, nh;
+        Scratch<G> all_rz, all_n, all_inner;
+        Backward(const Gru& gru, const Grads& grads)
+            : s(gru), g(grads), rz((s.padded() + x_wide()) / LANES, s.gates().width()),
+              nx(x_wide() / LANES, s.candidate().width()),
+              nh(s.padded() / LANES, s.candidate().width()), all_rz(size(s.gates())),
+              all_n(size(s.candidate())), all_inner(size(s.candidate())) {
+            Columns both[2] = {s.on_h, s.on_x}, x[1] = {part(s.on_x, 2 * s.hidden())};
+            Columns h[1] = {part(s.on_h, 2 * s.hidden())};
+            pack_backward(rz, both, s.gates(), s.threads);
+            pack_backward(nx, x, s.candidate(), s.threads);
+            pack_backward(nh, h, s.candidate(), s.threads);
+            std::memset((void*)all_rz.data, 0, size(s.gates()) * sizeof(G));
+            std::memset((void*)all_n.data, 0, size(s.candidate()) * sizeof(G));
+            std::memset((void*)all_inner.data, 0, size(s.candidate()) * sizeof(G));
+        }
+        long size(Outputs out) const { return out.panels() * s.B * s.T * PANEL; }
+        long x_wide() const { return g.x ? s.on_x.padded() : 0; }
+        long operands() const { return 4 * s.padded(); }  // of r and z, of n, of inner
+        long floats() const { return 2 * s.padded(); }    // of h, of r h
+        G* rz_of(const Block<G>& block, long i) const {
+            return block.operands + i * 2 * s.padded();
+        }
+        G* n_of(const Block<G>& block, long i) const {
+            return block.operands + (2 * block.rows + i) * s.padded();
+        }
+        G* inner_of(const Block<G>& block, long i) const {
+            return block.operands + (3 * block.rows + i) * s.padded();
+        }
+        void start(const Block<G>& block) const { clear(block.floats, block.rows * s.padded()); }
+        void step(const Block<G>& block, long t) const {
+            float* resets = block.floats + block.rows * s.padded();
+            for (long i = 0; i < block.rows; i++)
+                for (long unit = 0; unit < s.hidden(); unit += LANES) split(block, i, t, unit);
+            auto to_x = [&](long i, long vector, auto& tile) {
+                for (long k = 0; k < count(tile); k++)
+                    add_to_x(block.first + i, t, vector + k, tile[k], false);
+            };
+            product<G>(block.rows, n_of(block, 0), s.padded(), nx, to_x);
+            auto to_h = [&](long i, long vector, auto& tile) {
+                for (long k = 0; k < count(tile); k++) {
+                    long at = i * s.padded() + (vector + k) * LANES;
+                    if (s.before) store(resets + at, tile[k]);
+                    else store(block.floats + at, load(block.floats + at) + tile[k]);
+                }
+            };
+            G* from = s.before ? n_of(block, 0) : inner_of(block, 0);
+            product<G>(block.rows, from, s.padded(), nh, to_h);
+            for (long i = 0; s.before && i < block.rows; i++)
+                for (long unit = 0; unit < s.hidden(); unit += LANES) unreset(block, i, t, unit);
+            auto to_both = [&](long i, long vector, auto& tile) {
+                for (long k = 0; k < count(tile); k++) {
+                    long past_h = vector + k - s.padded() / LANES;
+                    float* h = block.floats + i * s.padded() + (vector + k) * LANES;
+                    if (past_h < 0) store(h, load(h) + tile[k]);
+                    else add_to_x(block.first + i, t, past_h, tile[k], true);
+                }
+            };
+            product<G>(block.rows, rz_of(block, 0), 2 * s.padded(), rz, to_both);
+        }
+        // From dh the gradients before n, z and (reset after) r, and what flows straight to h.
+        void split(const Block<G>& block, long i, long t, long unit) const {
+            long b = block.first + i, at = s.slot(b, t) + unit, real = s.hidden() - unit;
+            float* state = block.floats + i * s.padded() + unit;
+            V d = load(state), one = splat(1.f), open = load(s.z + at), now = load(s.n + at);
+            if (g.h) d += load(g.h + (b * s.T + t) * s.hidden() + unit, real);
+            V share = s.z_new ? open : one - open, old = s.past(b, t, unit);
+            V dn = d * share * fma(-now, now, one), dz = d * (s.z_new ? now - old : old - now);
+            keep(n_of(block, i), all_n.data, b, t, unit / LANES, dn);
+            keep(rz_of(block, i), all_rz.data, b, t, unit / LANES * 2 + 1, dz * open * (one - open));
+            store(state, trim(d * (one - share), real));
+            if (s.before) return;
+            V reset = load(s.r + at), dr = dn * load(s.inner + at) * reset * (one - reset);
+            keep(inner_of(block, i), all_inner.data, b, t, unit / LANES, dn * reset);
+            keep(rz_of(block, i), all_rz.data, b, t, unit / LANES * 2, dr);
+        }
+        // Where the reset comes before: from the gradient of r h those of r and of h.
+        void unreset(const Block<G>& block, long i, long t, long unit) const {
+            long b = block.first + i;
+            float *state = block.floats + i * s.padded() + unit;
+            V d = load(state + block.rows * s.padded()), reset = load(s.r + s.slot(b, t) + unit);
+            V dr = d * s.past(b, t, unit) * reset * (splat(1.f) - reset);
+            keep(rz_of(block, i), all_rz.data, b, t, unit / LANES * 2, dr);
+            store(state, fma(d, reset, load(state)));
+        }
+        void keep(G* here, G* all, long b, long t, long vector, V v) const {
+            long unit = (all == all_rz.data ? vector / 2 : vector) * LANES;
+            v = trim(v, s.hidden() - unit);
+            store(here + vector * LANES, v);
+            store(panel_at(all, s.B * s.T, b * s.T + t, vector), v);
+        }
+        void add_to_x(long b, long t, long vector, V v, bool more) const {
+            long real = s.on_x.width - vector * LANES;
+            float* to = g.x + (b * s.T + t) * s.on_x.width + vector * LANES;
+            store(to, more ? v + load(to, real) : v, real);
+        }
+        void finish(const Block<G>& block) const {
+            finish_rows(g.h0, block.floats, block.first, block.rows, s.hidden());
+        }
+        void weights() const {
+            long rows = s.B * s.T, skip = 2 * s.hidden();
+            Columns both[2] = {s.on_h, s.on_x};
+            Columns x[1] = {part(s.on_x, skip)}, h[1] = {part(s.on_h, skip)};
+            float* bias_n = g.bias ? g.bias + skip : nullptr;
+            weight_gradients(rows, s.operands, s.stride(), both, s.gates(), all_rz.data, g.bias,
+                             s.threads);
+            weight_gradients(rows, s.operands + s.at_x(), s.stride(), x, s.candidate(),
+                             all_n.data, bias_n, s.threads);
+            weight_gradients(rows, s.operands + (s.before ? s.at_reset() : 0), s.stride(), h,
+                             s.candidate(), s.before ? all_n.data : all_inner.data,
+                             (float*)nullptr, s.threads);
+        }
+    };
 };

@@ -30,6 +30,7 @@ INLINE bool exponentials(float* to, const float* from, long width) {
     for (long j = 0; j < LANES; j++) small &= top[j] <= LARGE;  // not so for NaN
     return small;
 }
+// The keys of one row, their exponentials in `room` [real.n][padded].
 INLINE Keys prepare_keys(const Scorer& s, const float* given, Real real, float* room) {
     bool small = true;
     for (long j = 0; j < real.n; j++)
@@ -119,4 +120,48 @@ inline void sum_totals(const Scorer& s, const float* totals, long B, float* dv) 
         for (long b = 0; b < B; b++) all += load(totals + b * s.padded() + k);
         store(dv + k, all, s.width - k);
     }
+}
+
+// Scores [B][T][S] of queries [B][T][width] (into m.weights); zero where masked.
+inline void all_scores(Scorer s, const Memory& m, long B, long T, int threads,
+                       const float* query) {
+    PerThread<float> floats(threads, m.S * s.padded() + 2 * s.padded() + m.S + LANES);
+    PerThread<int32_t> lists(threads, Positions::room(1, m.S));
+    over_items(B, threads, [&](long b) {
+        Positions positions(m, b, 1, lists.mine());
+        float* room = floats.mine();
+        Keys keys = prepare_keys(s, m.key(b, 0), positions[0], room);
+        float *q = room + m.S * s.padded(), *exp_q = q + s.padded(), *scores = exp_q + s.padded();
+        for (long t = 0; t < T; t++) {
+            place(q, query + (b * T + t) * s.width, s.width);
+            score(s, keys, q, exp_q, scores);
+            spread(m.weights + (b * T + t) * m.S, scores, positions[0], m.S);
+        }
+    });
+}
+inline void all_scores_back(Scorer s, const Memory& m, long B, long T, int threads,
+                            const float* query, const float* dscores, float* dquery, float* dkeys,
+                            float* dv) {
+    long wide = s.padded();
+    PerThread<float> floats(threads, 2 * m.S * wide + 3 * wide + m.S + LANES);
+    PerThread<int32_t> lists(threads, Positions::room(1, m.S));
+    Scratch<float> totals(B * wide);
+    clear(totals.data, B * wide);
+    over_items(B, threads, [&](long b) {
+        Positions positions(m, b, 1, lists.mine());
+        float *room = floats.mine(), *shares = room + m.S * wide, *q = shares + m.S * wide;
+        float *exp_q = q + wide, *dq = exp_q + wide, *scores = dq + wide;
+        Keys keys = prepare_keys(s, m.key(b, 0), positions[0], room);
+        clear(shares, m.S * wide);
+        for (long t = 0; t < T; t++) {
+            long at = b * T + t;
+            place(q, query + at * s.width, s.width);
+            gather(scores, dscores + at * m.S, positions[0]);
+            score_back(s, keys, q, exp_q, scores, dq, shares, totals.data + b * wide);
+            for (long k = 0; dquery && k < s.width; k += LANES)
+                store(dquery + at * s.width + k, load(dq + k), s.width - k);
+        }
+        if (dkeys) finish_keys(s, positions[0], shares, dkeys + b * m.S * s.width, m.S);
+    });
+    if (dv) sum_totals(s, totals.data, B, dv);
 }
