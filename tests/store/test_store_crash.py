@@ -240,3 +240,11 @@ def test_what_cannot_be_cleaned_up_is_named(place: Path) -> None:
     with pytest.raises(JumokError, match="what an earlier crash left cannot be removed") as error:
         prepare(place, disk=Stubborn())
     assert str(stray) in error.value.message
+
+
+def test_a_disk_that_takes_less_than_it_is_given_gets_the_rest(place: Path) -> None:
+    class Small(QuickDisk):
+        def write(self, descriptor: int, data: memoryview) -> int:
+            return super().write(descriptor, data[:3])
+
+    assert _name(save_folder(place / RUN, NEW, disk=Small())) == "new"

@@ -363,6 +363,13 @@ def test_a_hostile_header_is_refused_before_anything_is_allocated(data: bytes) -
         parse_tensors(data, {"a": ((1,), "float32")}, "model.safetensors")
 
 
+@pytest.mark.parametrize("claimed", [3, 1 << 24, (1 << 24) + 1, 1 << 63])
+def test_a_header_is_no_longer_than_the_file_and_its_limit(claimed: int) -> None:
+    data = struct.pack("<Q", claimed) + b"{}"
+    with pytest.raises(ModelFolderError, match=f"its header claims {claimed:,} bytes"):
+        parse_tensors(data, {}, "model.safetensors")
+
+
 def _mutated(data: bytes, random: np.random.Generator) -> bytes:
     at = int(random.integers(0, len(data)))
     match random.integers(0, 5):

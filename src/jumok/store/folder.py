@@ -19,7 +19,7 @@ import numpy as np
 
 from jumok.errors import ModelFolderError, SaveError
 from jumok.store.atomic import AtomicFolder, Content, clean, content_size
-from jumok.store.disk import DISK, Disk, remove_tree, saving
+from jumok.store.disk import DISK, Disk, saving
 from jumok.store.manifest import CAPS, LOGS, MANIFEST, Entry, Manifest
 from jumok.store.tensors import Expected, parse_tensors
 
@@ -154,19 +154,18 @@ def _refuse_strangers(root: Path) -> None:
 
 
 def _roll_forward(root: Path, disk: Disk) -> None:
-    """Finishes a replacement that was decided: moves every file of ``.next``, manifest last."""
+    """Finishes a replacement that was decided: every file of ``.next`` moves to where it belongs.
+
+    In any order: until a file has moved, readers find it in ``.next``.
+    """
     staged = root / NEXT
     if staged.is_symlink() or not staged.is_dir():
         return
-    names = sorted(entry.name for entry in staged.iterdir() if entry.name != MANIFEST)
-    for name in names:
+    for name in sorted(entry.name for entry in staged.iterdir()):
         disk.rename(staged / name, root / name)
     disk.sync_folder(root)
-    disk.sync_folder(staged)
-    if (staged / MANIFEST).exists():
-        disk.rename(staged / MANIFEST, root / MANIFEST)
-        disk.sync_folder(root)
-    remove_tree(disk, staged)
+    disk.rmdir(staged)
+    disk.sync_folder(root)
 
 
 def _manifest_bytes(root: Path) -> bytes:
