@@ -91,7 +91,11 @@ def choose(traits: Traits, *, bf16: bool = False) -> Choice:
             "target_size": traits.target_size,
             "batch_size": world.batch_size,
         },
-        "optim": {"lr": 2e-3 if hidden <= 256 else 1e-3, "schedule": "cosine"},
+        "optim": {
+            "lr": 3e-3 if hidden <= 256 else 1e-3,
+            "schedule": "cosine",
+            "warmup_part": 0.02,
+        },
         "training": {
             "max_epochs": world.epochs,
             "patience": max(5, round(world.epochs / 5)),
