@@ -74,7 +74,7 @@ template <class Core> struct Additive {
     void pose(const Block<G>& block, long t, const Packed<G>& wq) const {
         for (long r = 0; r < block.rows; r++)
             place(block.operands + r * ask.padded(), core.past(block.first + r, t), ask.width);
-        auto emit = [&](long r, long vector, auto& tile) {
+        auto emit = [&](long r, long vector, Tile tile) {
             for (long n = 0; n < count(tile); n++)
                 store(query_at(block.first + r, t) + (vector + n) * LANES, tile[n]);
         };
@@ -142,7 +142,7 @@ template <class Core> struct Additive {
                 for (long r = 0; r < rows; r++)
                     attend_back(g, ready[r], room, first + r, r, t, dreading.data,
                                 posed + r * asks, all.data, totals.data);
-                auto more = [&](long r, long vector, auto& tile) {
+                auto more = [&](long r, long vector, Tile tile) {
                     for (long n = 0; n < count(tile); n++) {
                         float* dh = block.floats + r * ask.padded() + (vector + n) * LANES;
                         store(dh, load(dh) + tile[n]);

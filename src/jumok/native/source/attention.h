@@ -101,18 +101,17 @@ inline void sum_over_time(float* out, const float* coefficients, long stride, co
     for (long s = 0, j = 0; s < S; s++)
         if (j < real.n && real.at[j] == s) j++;
         else clear(out + s * width, width);
-    widths(up(width, LANES) / LANES, [&](auto count, long v) {
-        constexpr int N = decltype(count)::value;
-        strips(real.n, [&](auto strip, long first) {
-            constexpr int R = decltype(strip)::value;
-            V c[R][N] = {};
-            multiply<float, R, N>(c, (const uint32_t*)coefficients + first, 1, stride,
-                                  (const uint32_t*)rows + v * LANES, row_width, T);
-            for (int r = 0; r < R; r++)
-                for (int n = 0; n < N; n++) {
-                    long k = (v + n) * LANES;
-                    store(out + real.at[first + r] * width + k, c[r][n], width - k);
+    for (long v = 0; v * LANES < width; v += 4) {
+        long n = least(4, up(width, LANES) / LANES - v);
+        strips(real.n, [&](long strip, long first) {
+            V c[STRIP * 4];
+            kernel<float>(strip, n)(c, false, (const uint32_t*)coefficients + first, 1, stride,
+                                    (const uint32_t*)rows + v * LANES, row_width, T);
+            for (long r = 0; r < strip; r++)
+                for (long i = 0; i < n; i++) {
+                    long k = (v + i) * LANES;
+                    store(out + real.at[first + r] * width + k, c[r * n + i], width - k);
                 }
         });
-    });
+    }
 }

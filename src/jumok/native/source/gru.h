@@ -67,17 +67,17 @@ template <class G> struct Gru {
                 place(row, mine, s.past(b, t), s.hidden());
                 place(row + s.at_x(), mine + s.at_x(), s.x + at, s.on_x.width);
             }
-            auto opened = [&](long i, long vector, auto& tile) {
+            auto opened = [&](long i, long vector, Tile tile) {
                 for (long k = 0; k < count(tile); k++)
                     s.open(block.first + i, t, vector + k, tile[k], a + i * s.wide());
             };
             product<G>(block.rows, a, s.wide(), rz, opened);
-            auto from_x = [&](long i, long vector, auto& tile) {
+            auto from_x = [&](long i, long vector, Tile tile) {
                 for (long k = 0; k < count(tile); k++)
                     store(s.n + s.slot(block.first + i, t) + (vector + k) * LANES, tile[k]);
             };
             product<G>(block.rows, a + s.at_x(), s.wide(), nx, from_x);
-            auto renewed = [&](long i, long vector, auto& tile) {
+            auto renewed = [&](long i, long vector, Tile tile) {
                 for (long k = 0; k < count(tile); k++)
                     s.renew(block.first + i, t, (vector + k) * LANES, tile[k]);
             };
@@ -145,12 +145,12 @@ template <class G> struct Gru {
             float* resets = block.floats + block.rows * s.padded();
             for (long i = 0; i < block.rows; i++)
                 for (long unit = 0; unit < s.hidden(); unit += LANES) split(block, i, t, unit);
-            auto to_x = [&](long i, long vector, auto& tile) {
+            auto to_x = [&](long i, long vector, Tile tile) {
                 for (long k = 0; k < count(tile); k++)
                     add_to_x(block.first + i, t, vector + k, tile[k], false);
             };
             product<G>(block.rows, n_of(block, 0), s.padded(), nx, to_x);
-            auto to_h = [&](long i, long vector, auto& tile) {
+            auto to_h = [&](long i, long vector, Tile tile) {
                 for (long k = 0; k < count(tile); k++) {
                     long at = i * s.padded() + (vector + k) * LANES;
                     if (s.before) store(resets + at, tile[k]);
@@ -161,7 +161,7 @@ template <class G> struct Gru {
             product<G>(block.rows, from, s.padded(), nh, to_h);
             for (long i = 0; s.before && i < block.rows; i++)
                 for (long unit = 0; unit < s.hidden(); unit += LANES) unreset(block, i, t, unit);
-            auto to_both = [&](long i, long vector, auto& tile) {
+            auto to_both = [&](long i, long vector, Tile tile) {
                 for (long k = 0; k < count(tile); k++) {
                     long past_h = vector + k - s.padded() / LANES;
                     float* h = block.floats + i * s.padded() + (vector + k) * LANES;

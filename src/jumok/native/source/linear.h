@@ -17,7 +17,7 @@ template <class G> struct Linear {
         over_rows(rows, threads, [&](long first, long last) {
             for (long r = first; r < last; r++)
                 place(operands + r * stride(), x + r * in[0].width, in[0].width);
-            auto emit = [&](long r, long vector, auto& tile) {
+            auto emit = [&](long r, long vector, Tile tile) {
                 for (long n = 0; n < count(tile); n++) {
                     long k = (vector + n) * LANES;
                     V v = bias ? tile[n] + load(bias + k, width - k) : tile[n];
@@ -41,7 +41,7 @@ template <class G> struct Linear {
                     if (k < wide) store(a + (r - first) * wide + k, d);
                     store(panel_at(all.data, rows, r, k / LANES), d);
                 }
-            auto emit = [&](long r, long vector, auto& tile) {
+            auto emit = [&](long r, long vector, Tile tile) {
                 for (long n = 0; n < count(tile); n++) {
                     long k = (vector + n) * LANES;
                     store(dx + (first + r) * in[0].width + k, tile[n], in[0].width - k);

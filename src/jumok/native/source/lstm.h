@@ -45,14 +45,14 @@ template <class G> struct Lstm {
                 place(row, mine, s.x + (b * s.T + t) * s.on_x.width, s.on_x.width);
                 place(row + s.at_h(), mine + s.at_h(), s.past(b, t), s.hidden());
             }
-            auto cell = [&](long r, long vector, V* z) {
+            auto cell = [&](long r, long vector, Tile z) {
                 s.cell(block.first + r, t, vector / 4 * LANES, z);
             };
             long steps = t || s.h0 ? -1 : s.at_h() / PER_STEP<G>;  // zeros need no product
             product<G>(block.rows, block.operands, s.wide(), w, cell, steps);
         }
     };
-    void cell(long b, long t, long unit, const V* sums) const {
+    void cell(long b, long t, long unit, Tile sums) const {
         long n = hidden() - unit, at = b * T + t;
         V z[4];
         for (int k = 0; k < 4; k++)
@@ -102,7 +102,7 @@ template <class G> struct Lstm {
             for (long r = 0; r < block.rows; r++)
                 for (long unit = 0; unit < s.hidden(); unit += LANES) cell(block, r, t, unit);
             if (!t && !g.x && !g.h0) return;
-            auto emit = [&](long r, long vector, auto& tile) {
+            auto emit = [&](long r, long vector, Tile tile) {
                 float *h = block.floats + r * s.padded() - before();
                 float *x = g.x + ((block.first + r) * s.T + t) * s.on_x.width;
                 for (long n = 0; n < count(tile); n++) {

@@ -43,7 +43,7 @@ template <class G> struct Luong {
                 step.step(block, t);
                 for (long r = 0; r < block.rows; r++)
                     attend(first + r, t, positions[r], block.floats, j + r * pair());
-                auto finish = [&](long r, long vector, auto& z) {
+                auto finish = [&](long r, long vector, Tile z) {
                     for (long n = 0; n < count(z); n++) {
                         long k = (vector + n) * LANES, at = (first + r) * core.T + t;
                         V sum = join_bias ? z[n] + load(join_bias + k, fed - k) : z[n];
@@ -113,7 +113,7 @@ template <class G> struct Luong {
             for (long t = T - 1; t >= 0; t--) {
                 for (long r = 0; r < rows; r++)
                     tanh_back(first + r, t, g.out, dreading.data, z + r * width, all.data);
-                auto split = [&](long r, long vector, auto& tile) {
+                auto split = [&](long r, long vector, Tile tile) {
                     for (long n = 0; n < count(tile); n++) {
                         long k = (vector + n) * LANES;
                         if (k < context()) store(room.context + (r * T + t) * context() + k, tile[n]);

@@ -27,10 +27,14 @@ template <class G> INLINE V multiply_add(const uint32_t* a, V b, V c) {
     }
 }
 
-// c[r][n] += sum over steps of a[r][step] b[step][n]; strides in steps.
+// A tile of R rows and N vectors: out[r N + n] = (out +) the sum over steps of a[r][step] times
+// b[step][n]; strides in steps. Its accumulators are the registers; all products run through it.
 template <class G, int R, int N>
-INLINE void multiply(V (&c)[R][N], const uint32_t* a, long row, long step, const uint32_t* b,
-                     long stride, long steps) {
+__attribute__((noinline)) void tile(V* out, bool more, const uint32_t* a, long row, long step,
+                                    const uint32_t* b, long stride, long steps) {
+    V c[R][N];
+    for (int r = 0; r < R; r++)
+        for (int n = 0; n < N; n++) c[r][n] = more ? out[r * N + n] : (V){};
     for (long k = 0; k < steps; k++) {
         V w[N];
         for (int n = 0; n < N; n++) w[n] = load((const float*)(b + k * stride) + n * LANES);
@@ -38,25 +42,29 @@ INLINE void multiply(V (&c)[R][N], const uint32_t* a, long row, long step, const
             for (int n = 0; n < N; n++)
                 c[r][n] = multiply_add<G>(a + r * row + k * step, w[n], c[r][n]);
     }
+    for (int r = 0; r < R; r++)
+        for (int n = 0; n < N; n++) out[r * N + n] = c[r][n];
 }
+typedef void (*Kernel)(V*, bool, const uint32_t*, long, long, const uint32_t*, long, long);
+template <class G, int R = STRIP> Kernel kernel(long rows, long vectors) {
+    if constexpr (R > 1)
+        if (rows < R) return kernel<G, R - 1>(rows, vectors);
+    static constexpr Kernel widths[] = {tile<G, R, 1>, tile<G, R, 2>, tile<G, R, 3>, tile<G, R, 4>};
+    return widths[vectors - 1];
+}
+struct Tile {  // one row of a result: N vectors
+    const V* v;
+    long n;
+    const V& operator[](long i) const { return v[i]; }
+};
+INLINE long count(Tile t) { return t.n; }
 
-template <int N> constexpr long count(const V (&)[N]) { return N; }
-template <int N> using Int = std::integral_constant<int, N>;
-// f(Int<R>, first row) over strips of at most STRIP rows, as even as they come.
+// f(rows, first row) over strips of at most STRIP rows, as even as they come.
 template <class F> INLINE void strips(long rows, F f) {
     long n = (rows + STRIP - 1) / STRIP;
-    for (long i = 0; i < n; i++) {
-        long first = rows * i / n, r = rows * (i + 1) / n - first;
-        if (r == STRIP) f(Int<STRIP>{}, first);
-        else if (r == 1) f(Int<1>{}, first);
-        else if (r == 2) f(Int<2>{}, first);
-        else if constexpr (STRIP > 3) {
-            if (r == 3) f(Int<3>{}, first);
-            else if (r == 4) f(Int<4>{}, first);
-            else f(Int<5>{}, first);
-        }
-    }
+    for (long i = 0; i < n; i++) f(rows * (i + 1) / n - rows * i / n, rows * i / n);
 }
+template <int N> using Int = std::integral_constant<int, N>;
 template <class F> INLINE void widths(long vectors, F f) {  // f(Int<N>, first vector)
     long v = 0;
     for (; v + 4 <= vectors; v += 4) f(Int<4>{}, v);
@@ -103,24 +111,23 @@ template <class G> struct Packed {
     }
 };
 
-// emit(row, first vector, V (&)[N]) for every tile of a[rows][..] times the packed weights.
+// emit(row, first vector, Tile) for every row and panel of a[rows][..] times the packed weights.
 // Only the first `steps` of each panel are used where steps is given.
 template <class G, class E>
 INLINE void product(long rows, const G* a, long stride, const Packed<G>& w, E emit,
                     long steps = -1) {
     const uint32_t* units = (const uint32_t*)a;
-    widths(w.vectors, [&](auto n, long v) {
-        constexpr int N = decltype(n)::value;
+    long row = stride / PER_STEP<G>;
+    for (long v = 0; v < w.vectors; v += 4) {
+        long n = least(4, w.vectors - v);
         const uint32_t* panel = w.units.data + v * LANES * w.steps;
-        strips(rows, [&](auto strip, long first) {
-            constexpr int R = decltype(strip)::value;
-            V c[R][N] = {};
-            long row = stride / PER_STEP<G>;
-            multiply<G, R, N>(c, units + first * row, row, 1, panel, N * LANES,
-                              steps < 0 ? w.steps : steps);
-            for (int r = 0; r < R; r++) emit(first + r, v, c[r]);
+        strips(rows, [&](long strip, long first) {
+            V c[STRIP * 4];
+            kernel<G>(strip, n)(c, false, units + first * row, row, 1, panel, n * LANES,
+                                steps < 0 ? w.steps : steps);
+            for (long r = 0; r < strip; r++) emit(first + r, v, Tile{c + r * n, n});
         });
-    });
+    }
 }
 
 // Rows of pairs: step k of the result holds rows 2k and 2k+1 side by side.
@@ -173,17 +180,9 @@ void row_sums(long rows, const G* left, long stride, long width, const G* right,
                     zip(pairs.mine() + i * PANEL, block + 2 * i * PANEL,
                         2 * i + 1 < block_rows ? block + (2 * i + 1) * PANEL : nullptr, PANEL);
             }
-            strips(width, [&](auto strip, long first) {
-                constexpr int R = decltype(strip)::value;
-                V tile[R][4] = {};
-                if (k)
-                    for (int r = 0; r < R; r++)
-                        for (int v = 0; v < 4; v++)
-                            tile[r][v] = load(c + (first + r) * PANEL + v * LANES);
-                multiply<G, R, 4>(tile, a + k * near + first, 1, near, b, PANEL, n);
-                for (int r = 0; r < R; r++)
-                    for (int v = 0; v < 4; v++)
-                        store(c + (first + r) * PANEL + v * LANES, tile[r][v]);
+            strips(width, [&](long strip, long first) {
+                kernel<G>(strip, 4)((V*)c + first * 4, k > 0, a + k * near + first, 1, near, b,
+                                    PANEL, n);
             });
         }
         float column[PANEL];
