@@ -202,6 +202,14 @@ def test_copy_reverse_and_sort_do_what_they_say() -> None:
         assert ["dcba가".index(c) for c in target] == sorted("dcba가".index(c) for c in source)
 
 
+def test_strings_have_nothing_to_do_with_those_before_them() -> None:
+    strings = copy(997, lengths=(6, 9), dev=11, test=13).train.sources
+    for gap in (1, 2):
+        shifted = sum(a[gap : gap + 3] == b[:3] for a, b in zip(strings, strings[1:], strict=False))
+        assert shifted < 4  # 0.06 by chance
+    assert max(map(len, strings)) == 9
+
+
 def test_lengths_and_symbols_are_those_asked_for() -> None:
     data = reverse(997, symbols="xyz", lengths=(5, 9), dev=11, test=13)
     assert {len(s) for s in data.train.sources} == {5, 6, 7, 8, 9}
