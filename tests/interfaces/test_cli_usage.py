@@ -249,7 +249,7 @@ def test_a_reader_that_leaves_ends_it_silently(tmp_path: Path, output: str) -> N
     line = ["align", "--links", "links", "--gold", "links"] if output == "one line" else ["init"]
     read, write = os.pipe()
     os.close(read)
-    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    env = {**os.environ, "PYTHONPATH": str(SRC), "PYTHONUNBUFFERED": ""}  # as users have it
     command = [sys.executable, "-m", "jumok", *line]
     done = subprocess.run(
         command, stdout=write, stderr=subprocess.PIPE, text=True, env=env, check=False, cwd=tmp_path

@@ -105,6 +105,8 @@ def test_a_given_target_keeps_its_unknown_symbols(trained: Translator) -> None:
     given = trained.score([("abc", "c한a")])[0]
     assert given.text == "c한a"
     assert [t.text for t in given.tokens] == ["c", "한", "a", "</s>"]
+    assert [t.text for t in given.attention.target] == ["c", "한", "a", "</s>"]
+    assert given.attention.trace.target_text == "c한a"
 
 
 def test_a_forced_prefix_begins_every_output(trained: Translator) -> None:
