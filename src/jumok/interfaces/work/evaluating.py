@@ -97,9 +97,7 @@ def evaluate_model(
         sources,
         outputs,
         references,
-        train_sources=None
-        if seen is None
-        else [s for s, k in zip(sources, seen, strict=True) if k],
+        train_sources=trained,
         resamples=resamples,
     )
     comparison = None
