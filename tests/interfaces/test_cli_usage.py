@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jumok.errors import JumokError, UsageError
+from jumok.errors import JumokError, ModelFolderError, UsageError
 from jumok.interfaces.cli.app import COMMANDS, examples, make_app
 from jumok.interfaces.cli.frame import run
 from jumok.interfaces.cli.groups import one_or_two, seconds
@@ -223,16 +223,18 @@ def test_bad_data_leave_by_code_3_with_file_and_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: pairs.tsv:2: ")
 
 
-def test_a_missing_configuration_file_leaves_by_code_2(tmp_path: Path) -> None:
-    done = jumok("init", "--config", "no.toml", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no.toml: there is no such configuration file.")
+def test_a_missing_configuration_file_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = error("init", "--config", "no.toml")
+    assert said.startswith("no.toml: there is no such configuration file.")
 
 
-def test_a_missing_model_leaves_by_code_4(tmp_path: Path) -> None:
-    done = jumok("inspect", "runs/none", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith("error: runs/none does not exist.")
+def test_a_missing_model_has_code_4() -> None:
+    with pytest.raises(ModelFolderError, match=r"^runs/none does not exist\.") as caught:
+        run(["inspect", "runs/none"])
+    assert caught.value.exit_code == 4
 
 
 def test_links_of_others_are_scored_without_a_model(tmp_path: Path) -> None:
@@ -258,20 +260,24 @@ def test_a_reader_that_leaves_ends_it_silently(tmp_path: Path, output: str) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_init_prints_is_a_configuration(tmp_path: Path) -> None:
-    done = jumok("init", "--model", "luong", "--optim.lr", "3e-4", "--model.hidden_size=64")
-    assert done.returncode == 0
-    (tmp_path / "my.toml").write_text(done.stdout, encoding="utf-8")
-    again = jumok("init", "--config", str(tmp_path / "my.toml"))
-    assert again.stdout == done.stdout
-    assert "lr = 0.0003\n" in again.stdout
+def test_what_init_prints_is_a_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["init", "--model", "luong", "--optim.lr", "3e-4", "--model.hidden_size=64"])
+    printed = capsys.readouterr().out
+    (tmp_path / "my.toml").write_text(printed, encoding="utf-8")
+    run(["init", "--config", str(tmp_path / "my.toml")])
+    assert capsys.readouterr().out == printed
+    assert "lr = 0.0003\n" in printed
+    run(["init", "--plain"])
+    assert "#" not in capsys.readouterr().out
 
 
-def test_a_wrong_key_is_told_with_its_file(tmp_path: Path) -> None:
-    (tmp_path / "my.toml").write_text("[optim]\nhidden_size = 3\n", encoding="utf-8")
-    done = jumok("init", "--model", "luong", "--config", "my.toml", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == ("error: my.toml: hidden_size belongs to [model], not to [optim].\n")
+def test_a_wrong_key_is_told_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.toml").write_text("[optim]\nhidden_size = 3\n", encoding="utf-8")
+    said = error("init", "--model", "luong", "--config", "my.toml")
+    assert said == "my.toml: hidden_size belongs to [model], not to [optim]."
 
 
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,7 +303,14 @@ def test_doctor_answers_every_question_and_never_fails(
     assert set(found) == {"schema", *doctor.QUESTIONS}
 
 
-def test_doctor_speaks_to_people_too() -> None:
-    done = jumok("doctor", LC_ALL="C", PYTHONIOENCODING="ascii")
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[0].startswith("jumok  ")
+def test_doctor_speaks_to_people_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("jumok  ")
+    assert any(line.startswith("packages") and "torch" in line for line in lines)
+
+
+def test_what_cannot_be_encoded_here_is_printed_all_the_same() -> None:
+    done = jumok("align", "--links", "없다", "--gold", "x", LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert done.returncode == 3
+    assert "없다" in done.stderr

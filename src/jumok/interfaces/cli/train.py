@@ -20,7 +20,7 @@ from jumok.interfaces.cli.streams import json_line, say
 from jumok.interfaces.options import Machine, Reading
 
 EXAMPLES = (
-    "jumok train @reverse --time 5s --out runs/reverse",
+    "jumok train @reverse --time 3s --out runs/reverse",
     "jumok train pairs.tsv --model luong --optim.lr 3e-4 --out runs/pairs",
 )
 
