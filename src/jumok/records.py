@@ -76,7 +76,8 @@ class Rows:
 
     def map(self, function: Callable[[Array], Array]) -> Self:
         """The same record with ``function`` applied to every leaf."""
-        return _rebuild(self, "", lambda _name, leaf: function(leaf))
+        rebuilt: Self = _rebuild(self, "", lambda _name, leaf: function(leaf))
+        return rebuilt
 
     def arrays(self) -> dict[str, Array]:
         """Dotted name -> leaf, in field order; the names an exported graph uses."""
@@ -91,7 +92,8 @@ class Rows:
 
     def with_arrays(self, arrays: Mapping[str, Array]) -> Self:
         """The inverse of ``arrays``: the same record with the named leaves replaced."""
-        return _rebuild(self, "", lambda name, leaf: arrays.get(name, leaf))
+        rebuilt: Self = _rebuild(self, "", lambda name, leaf: arrays.get(name, leaf))
+        return rebuilt
 
 
 @dataclass(frozen=True, kw_only=True)

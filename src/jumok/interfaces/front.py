@@ -44,8 +44,8 @@ def build(name: str, train: Corpus, **options: Any) -> Translator:
     the written rule on the data (``jumok.recipes.rule``). Raises ConfigError with the nearest
     name for an unknown one.
     """
-    sections = {key: options.pop(key) for key in ("data", "optim", "training", "search")
-                if key in options}  # fmt: skip
+    names = ("data", "optim", "training", "search")
+    sections: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
     given = {f"data.{k}": str(v) for k, v in sections.get("data", {}).items() if v is not None}
     traits, _ = traits_of(train, given)
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
