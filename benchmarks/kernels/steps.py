@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jumok import kernels
@@ -84,10 +83,11 @@ class Luong(nn.Module):
         y = self.embedding(target)
         if self.precision == "torch":
             return self.out(self.loop(y, states, h, c))
-        cell = self.cell
+        cell, W_a = self.cell, self.score.weight
+        keys = kernels.linear(states, W_a.T, precision=self.precision)
         return self.out(
             kernels.luong_feed(
-                y, states @ self.score.weight, states, None,
+                y, keys, states, None,
                 weight_x_GI=cell.weight_ih, weight_h_GH=cell.weight_hh,
                 bias_G=cell.bias_ih + cell.bias_hh, weight_c_FJ=self.join.weight,
                 h0_BH=h, c0_BH=c, precision=self.precision,
@@ -118,9 +118,10 @@ class Bahdanau(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         states, h, c = self.encoder(source)
-        y, keys, cell = self.embedding(target), self.key(states), self.cell
+        y, key, cell = self.embedding(target), self.key, self.cell
         if self.precision == "torch":
-            return self.out(self.loop(y, keys, states, h, c))
+            return self.out(self.loop(y, key(states), states, h, c))
+        keys = kernels.linear(states, key.weight, key.bias, precision=self.precision)
         done = kernels.additive_lstm(
             y, keys, states, None,
             weight_x_GI=cell.weight_ih, weight_h_GH=cell.weight_hh,
@@ -167,7 +168,7 @@ def stepper(
     def step(source: Tensor, target: Tensor) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = model(source, target[:, :-1])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), target[:, 1:].flatten())
+        loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), target[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
