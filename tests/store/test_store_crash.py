@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from store_disks import FailingDisk, Past, QuickDisk, RecordingDisk, crashes
@@ -80,14 +79,6 @@ def _save_folder(root: Path, disk: Disk) -> None:
 
 def _read_folder(root: Path) -> Folder | None:
     return open_folder(root / RUN) if (root / RUN).exists() else None
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """An empty folder, in memory where the system offers that: thousands of files pass through."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        yield Path(name)
 
 
 def _root(place: Path) -> Path:

@@ -401,13 +401,14 @@ def _mutations(run: Path, count: int) -> None:
         path.write_bytes(good[path])
 
 
-def test_random_damage_never_passes(run: Path) -> None:
-    _mutations(run, 300)
+def test_random_damage_never_passes(place: Path) -> None:
+    _mutations(save_folder(place / "run", FILES).path, 1_000)
 
 
 @pytest.mark.nightly
-def test_random_damage_never_passes_nightly(run: Path) -> None:
-    _mutations(run, 100_000)
+@pytest.mark.timeout(1800)
+def test_random_damage_never_passes_nightly(place: Path) -> None:
+    _mutations(save_folder(place / "run", FILES).path, 100_000)
 
 
 # --- checkpoints ------------------------------------------------------------------------------

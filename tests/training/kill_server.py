@@ -108,7 +108,7 @@ def child(folder: Path) -> tuple[int, int]:
     try:
         train(folder, write)
         code = 0
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):  # the latter before or after the loop
         code = 130
     except ModelFolderError as error:
         (folder / "error").write_text(str(error))
