@@ -361,6 +361,18 @@ def test_a_full_disk_need_not_stop_the_run(
     assert _digest(tmp_path, *_fit(tmp_path, name)) == undisturbed(name)
 
 
+def test_a_signal_on_a_full_disk_does_not_claim_to_have_saved(tmp_path: Path) -> None:
+    with pytest.raises(
+        Interrupted, match=r"after step 8 .*ENOSPC.* saved before is intact"
+    ) as error:
+        _fit(
+            tmp_path, "sgd, patience", disk=Full(), listeners=[_stop_at(8)],
+            change={"on_save_error": "continue"},
+        )  # fmt: skip
+    assert "step-00000006" not in error.value.message
+    assert error.value.hint == f"go on with: jumok train --resume {tmp_path}"
+
+
 # --- faults that the comparisons above must notice ------------------------------------------------
 
 

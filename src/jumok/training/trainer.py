@@ -20,7 +20,7 @@ from jumok.store import DISK, Disk
 from jumok.training.averages import worn
 from jumok.training.checkpoints import Keeper, NoKeeper, open_keeper
 from jumok.training.data import TrainingData, updates
-from jumok.training.events import Checkpoint, Done, Event, Listener, Skipped, Validation
+from jumok.training.events import Checkpoint, Done, Event, Listener, SaveFailed, Skipped, Validation
 from jumok.training.options import Optim, Training
 from jumok.training.run import Run
 from jumok.training.signals import Signals, Stop
@@ -64,14 +64,9 @@ def fit(
         stack.enter_context(_threads(options.threads))
         signals = stack.enter_context(Signals())
         run = Run(model, data, optim, options, scored=validate is not None)
-
-        def emit(event: Event | None) -> None:
-            for listen in (keeper.log, *listeners):
-                if event is not None:
-                    listen(event)
-
         keeper = open_keeper(folder, run, carried=carried, disk=disk)
         stack.enter_context(keeper)
+        emit = _teller(keeper.log, *listeners)
         if resume:
             emit(keeper.restore(new_data=new_data))
         else:
@@ -80,8 +75,9 @@ def fit(
 
         while not run.finished():
             if signals.caught:
-                emit(keeper.save())
-                raise _interrupted(run, keeper, signals.caught)
+                failed = keeper.save()
+                emit(failed)
+                raise _interrupted(run, keeper, signals.caught, failed)
             if validate is not None and run.validation_due():
                 with suppress(Stop):  # a signal came: the run scores again when it goes on
                     emit(_score(run, validate, signals))
@@ -107,6 +103,15 @@ def fit(
         return done
 
 
+def _teller(*listeners: Listener) -> Callable[[Event | None], None]:
+    def emit(event: Event | None) -> None:
+        if event is not None:
+            for listen in listeners:
+                listen(event)
+
+    return emit
+
+
 def _score(run: Run, validate: Validate, signals: Signals) -> Validation:
     """Scores what would be chosen (the average of the weights, where one is kept)."""
     candidate = run.averages.candidate()
@@ -125,13 +130,14 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _interrupted(run: Run, keeper: Keeper | NoKeeper, signal: str) -> Interrupted:
+def _interrupted(
+    run: Run, keeper: Keeper | NoKeeper, signal: str, failed: SaveFailed | None
+) -> Interrupted:
     at = f"stopped by {signal} after step {run.at.step:,} (epoch {run.epoch:.2f})"
-    if keeper.last is None:
+    if keeper.folder is None:
         return Interrupted(f"{at}; nothing was saved, since no folder was given.")
-    return Interrupted(
-        f"{at}; saved in {keeper.last}.", hint=f"go on with: jumok train --resume {keeper.folder}"
-    )
+    saved = f"saved in {keeper.last}." if failed is None else failed.message
+    return Interrupted(f"{at}; {saved}", hint=f"go on with: jumok train --resume {keeper.folder}")
 
 
 def _hopeless(run: Run, keeper: Keeper | NoKeeper, last: Skipped) -> TrainingError:
