@@ -26,6 +26,7 @@ from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.continuing import started_from
 from jumok.interfaces.work.corpora import is_task, three_ways
+from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import Ending, end_run
 from jumok.interfaces.work.pilot import pilot
 from jumok.models import entry
@@ -214,6 +215,7 @@ def _flags(request: TrainRequest) -> dict[str, str]:
 
 def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
     """Trains, scores the test sets once, writes the folder and the pictures."""
+    plan.translator.network.to(device_of(plan.request.machine))
     if not plan.resume:
         watcher.tell(pilot(plan.translator, plan.corpora.train))
         _clear(plan.folder)
