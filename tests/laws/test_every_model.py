@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 
 from jumok.checks.laws import LAWS, forward_equals_step, invented_batch
 from jumok.checks.numerics import NUMERICS
 from jumok.nn.noise import Noise
+from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 QUIET = [v for v in VARIANTS if "dropout" not in v.options]

@@ -171,9 +171,10 @@ def test_scores_of_ten_thousand_stay_finite(dtype: torch.dtype, large: float) ->
 
 def test_a_row_that_may_attend_nowhere_is_zero_forward_and_backward() -> None:
     query, keys, values = (draw(*s).requires_grad_() for s in ((B, D), (B, S, D), (B, S, M)))
-    context, weights = attend(query, keys, values, some_mask())
-    assert torch.all(weights[-1] == 0) and torch.all(context[-1] == 0)
-    (context.sum() + (weights * torch.arange(S)).sum()).backward()
+    with torch.autograd.set_detect_anomaly(True):  # not even inside may there be a NaN
+        context, weights = attend(query, keys, values, some_mask())
+        assert torch.all(weights[-1] == 0) and torch.all(context[-1] == 0)
+        (context.sum() + (weights * torch.arange(S)).sum()).backward()
     for leaf in (query, keys, values):
         assert torch.isfinite(leaf.grad).all()
         assert torch.all(leaf.grad[-1] == 0)

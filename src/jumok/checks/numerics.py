@@ -69,7 +69,7 @@ def _slope(
     return (losses[0] - losses[1]) / (2 * STEP)
 
 
-def bf16_is_finite(model: Any, batch: Batch) -> Finding:
+def bf16_is_finite(model: Any, batch: Batch, *, tolerance: float = BF16_TOLERANCE) -> Finding:
     """Inside autocast to bfloat16: values and gradients finite, near those of float32."""
     single = copy.deepcopy(model).float()
     plain = single.forward(batch, want=Want.WEIGHTS)
@@ -85,7 +85,7 @@ def bf16_is_finite(model: Any, batch: Batch) -> Finding:
     if plain.weights_BTS is not None and low.weights_BTS is not None:
         gaps.append(gap(low.weights_BTS, plain.weights_BTS, mask))
     finite = all(bool(torch.isfinite(g).all()) for g in gradients.values())
-    return Finding("bf16", finite and max(gaps) <= BF16_TOLERANCE, max(gaps), "")
+    return Finding("bf16", finite and max(gaps) <= tolerance, max(gaps), "")
 
 
 def padded_states_change_nothing(model: Any, batch: Batch) -> Finding:
