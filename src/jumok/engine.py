@@ -141,7 +141,7 @@ def best_on_device(logprobs_NV: Tensor, ask: Ask) -> tuple[Tensor, Tensor]:
     logprobs_NV[:, [i for i in ask.banned if i < width]] = -torch.inf
     if ask.top == 1:
         best_N, ids_N = logprobs_NV.max(dim=1)  # the first of equals
-        return ids_N[:, None], best_N.masked_fill(lost_N, torch.nan)[:, None]
+        return ids_N[:, None], best_N[:, None]
     if ask.top >= width // 4:
         return _stable(logprobs_NV, ask.top, lost_N)
     ids_NK = logprobs_NV.topk(ask.top, dim=1).indices.sort(dim=1).values

@@ -21,6 +21,8 @@ from jumok.records import BOS, EOS, MapSpec, Source
 class PlantedEncoded(Encoded):
     ids_BS: Tensor
     words_B: Tensor
+    unread_BS: Tensor
+    """What no step looks at: an export should not carry it from step to step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,13 @@ class Planted(nn.Module):
             mask_BS=mask_BS,
             ids_BS=source.ids_BS,
             words_B=mask_BS.sum(dim=1) - 1,
+            unread_BS=source.ids_BS,
             maps={"mask": square} if want & Want.MAPS else {},
         )
 
     def start(self, encoded: PlantedEncoded) -> PlantedState:
         zeros_B = torch.zeros_like(encoded.words_B)
-        return PlantedState(place_B=zeros_B, written_B=zeros_B.clone())
+        return PlantedState(place_B=zeros_B, written_B=zeros_B)
 
     def step(self, token_B, state, encoded, *, noise=None, want=Want.WEIGHTS) -> Step:
         words_B = encoded.words_B.clamp(min=1)
@@ -67,6 +70,7 @@ class Planted(nn.Module):
         best_B = torch.where(done_B, torch.full_like(word_B, EOS), word_B)
         second_B = torch.where(done_B, word_B, (word_B + 1).clamp(max=self.size - 1))
         logits_BV = 4.0 * F.one_hot(best_B, self.size) + 2.5 * F.one_hot(second_B, self.size)
+        logits_BV = logits_BV + 0.01 * torch.arange(self.size)  # no two alike
         after = PlantedState(place_B=place_B, written_B=state.written_B + 1)
         next_BS = (position_S == ((place_B + 1 + word_B) % words_B)[:, None]).float()
         maps = {"next": next_BS} if want & Want.MAPS else {}

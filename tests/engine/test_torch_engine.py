@@ -87,8 +87,9 @@ def test_the_planted_alignment_comes_back_cell_by_cell(options, bits) -> None:
             assert h.maps["next"].shape == h.weights_TS.shape
             np.testing.assert_array_equal(h.maps["mask"], np.ones((len(words),) * 2))
             distinct.add(tuple(truth_T))
-        again = score(engine, source_of(words), [hypotheses[0].ids_T], options)
-        assert same_bits(again, hypotheses[:1])
+    last = [hypotheses[-1] for hypotheses in found]
+    again = score(engine, source_of(*sentences), [h.ids_T for h in last], options)
+    assert same_bits(again, last)
     assert len(distinct) >= len(sentences)
 
 
@@ -157,6 +158,19 @@ def test_candidates_are_those_of_the_numpy_rule_ties_included(seed, top, ties, w
     rows = [0, 1, 2, 4, 5, 6]
     np.testing.assert_array_equal(found[0].numpy()[rows], ids_NK[rows])
     np.testing.assert_array_equal(found[1].numpy(), best_NK)
+
+
+def test_ties_among_the_best_keep_the_order_of_ids() -> None:
+    rng = np.random.default_rng(5)
+    logprobs_NV = rng.integers(-60, 0, size=(40, 997)).astype(np.float32)
+    logprobs_NV[:, ::9] += rng.random(111, dtype=np.float32)
+    ids_NK = best_on_device(torch.from_numpy(logprobs_NV.copy()), Ask(top=23))[0]
+    alone = [
+        best_on_device(torch.from_numpy(row_V[None].copy()), Ask(top=23)) for row_V in logprobs_NV
+    ]
+    for row_V, ids_K, (one_1K, _) in zip(logprobs_NV, ids_NK, alone, strict=True):
+        expected = sorted(range(997), key=lambda i: (-row_V[i], i))[:23]
+        assert ids_K.tolist() == one_1K[0].tolist() == expected
 
 
 @pytest.mark.parametrize(("hidden", "rows"), [(20, 8), (22, 32)])

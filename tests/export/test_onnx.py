@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from planted_model import Planted, places
 
 from jumok.engine import TorchEngine
 from jumok.errors import MissingExtraError
@@ -107,6 +108,25 @@ def test_an_exported_attention_model_decodes_as_the_model_does(tmp_path) -> None
         assert name in manifest["encoder"] or name in manifest["step"]
     state = manifest["step"]["log_probs_BV"]
     assert state == [-1, VOCABULARY] and manifest["encoder"]["encoded.mask_BS"] == [-1, -1]
+
+
+def test_the_planted_alignment_survives_the_export_maps_included(tmp_path) -> None:
+    folder = export_onnx(Planted(VOCABULARY), tmp_path / "bundle")
+    rng = np.random.default_rng(5)
+    sentences = [[*rng.integers(4, VOCABULARY, n).tolist(), EOS] for n in (7, 3, 0, 11)]
+    for bits in (False, True):
+        engine = OnnxEngine(folder, bits=bits, threads=1)
+        for options in MODES:
+            found = search(engine, source_of(*sentences), options)
+            for words, hypotheses in zip(sentences, found, strict=True):
+                for h in hypotheses:
+                    truth_T = places(len(words) - 1, h.ids_T.tolist())
+                    np.testing.assert_array_equal(h.weights_TS, np.eye(len(words))[truth_T])
+                    np.testing.assert_array_equal(h.maps["mask"], np.ones((len(words),) * 2))
+    leaves = {o.name for o in onnx.load(str(folder / "encoder.onnx")).graph.output}
+    assert "map.mask" in leaves and not any(name.startswith("encoded.maps") for name in leaves)
+    read = {i.name for i in onnx.load(str(folder / "step.onnx")).graph.input}
+    assert "encoded.unread_BS" in leaves - read
 
 
 @pytest.mark.nightly

@@ -172,6 +172,9 @@ def test_nothing_is_returned_that_nobody_asked_for(bundle) -> None:
     engine = OnnxEngine(bundle)
     (found,) = search(engine, source_of([4, EOS]), SearchOptions(weights=False))
     assert found[0].weights_TS is None and not found[0].maps
+    cursor = engine.start(source_of([4, EOS]), Ask()).cursor
+    advance = engine.step(cursor, np.array([BOS]), Ask(weights=False))
+    assert advance.weights_NS is None and not advance.maps
 
 
 @pytest.mark.parametrize(
