@@ -87,6 +87,21 @@ def test_luong_equals_the_loop(sizes: tuple[int, ...], precision: kernels.Precis
     )
 
 
+def test_scores_of_hundreds_are_weighed_like_small_ones() -> None:
+    """Beyond what exp can take without the largest score subtracted first."""
+    B, T, E, H, S = 3, 2, 5, 7, 11
+    x, keys, w_x, w_h, w_c = drawn((B, T, E), (B, S, H), (4 * H, E + H), (4 * H, H), (H, 2 * H))
+    keys = keys.detach() * 2000
+    weights = kernels.luong_feed(
+        x, keys, keys, None, weight_x_GI=w_x, weight_h_GH=w_h, bias_G=None, weight_c_FJ=w_c
+    ).weights_BTS
+    states, _ = kernels.lstm(torch.cat([x, x.new_zeros(B, T, H)], -1), w_x, w_h)
+    scores = torch.einsum("bsh,bh->bs", keys.double(), states[:, 0].double())
+    assert scores.max() > 200
+    right = torch.softmax(scores, -1).float()
+    torch.testing.assert_close(weights[:, 0], right, rtol=0, atol=1e-3)
+
+
 def additive_inputs(sizes: tuple[int, ...]) -> list[Tensor]:
     B, T, E, H, S, D, A = sizes
     return drawn(
