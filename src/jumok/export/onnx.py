@@ -143,7 +143,7 @@ def _export_step(model: Any) -> tuple[bytes, Shapes]:
     """Sizes are compared at two batch sizes, source lengths and numbers of steps."""
     near, far = _seen(model, 3, 7, steps=2), _seen(model, 5, 11, steps=19)
     shapes = _shapes(near.inputs(), far.inputs())
-    leaves = tuple(near.inputs().values())
+    leaves = tuple(_distinct(near.inputs()).values())
     free = tuple(
         {axis: Dim.DYNAMIC for axis, size in enumerate(sizes) if size == -1}
         for sizes in shapes.values()
@@ -214,7 +214,7 @@ def _under(prefix: str, arrays: Mapping[str, Tensor]) -> Arrays:
 
 
 def _distinct(arrays: Mapping[str, Tensor]) -> Arrays:
-    """Each output an array of its own: a graph gives one value one name only."""
+    """Each leaf an array of its own: two names of one array would become one in a graph."""
     return {name: leaf.clone() for name, leaf in arrays.items()}
 
 
