@@ -99,7 +99,10 @@ class Rates:
 
     def side(self, source: str, seed: int) -> Side:
         """Where ``source`` belongs."""
-        u = position(source, seed)
+        return self.side_at(position(source, seed))
+
+    def side_at(self, u: float) -> Side:
+        """Where a source with ``position`` u belongs."""
         if u < self.test:
             return "test"
         return "dev" if u >= 1 - self.dev else "train"

@@ -62,9 +62,12 @@ class _Column:
     """Share of running Hangul syllables that occur fewer than ``RARE_USES`` times."""
 
 
-def choose_unit(texts: Sequence[str]) -> UnitChoice:
-    """The unit for one side of the training pairs, by the rule above."""
-    column = _look(texts)
+def choose_unit(texts: Sequence[str], rows: int | None = None) -> UnitChoice:
+    """The unit for one side of the training pairs, by the rule above.
+
+    ``rows``: how long the column is of which ``texts`` are an even sample; None, ``texts`` is all.
+    """
+    column = _look(texts, rows)
     if column.rows == 0:
         return UnitChoice("character", None, "there is no text, so characters")
     set_apart = column.symbols <= SYMBOLS and column.symbol_length <= SYMBOL_LENGTH
@@ -106,11 +109,11 @@ def _width(text: str) -> int:
     return len(text) + sum("\u1100" <= c < "\u1200" or c >= "\u2e80" for c in text)
 
 
-def _look(texts: Sequence[str]) -> _Column:
-    rows = len(texts)
-    seen = [texts[i] for i in range(0, rows, max(1, rows // SAMPLE))]
+def _look(texts: Sequence[str], rows: int | None) -> _Column:
+    rows = len(texts) if rows is None else rows
+    seen = texts[:: max(1, len(texts) // SAMPLE)]
     scale = rows / max(1, len(seen))
-    symbols = Counter(s for text in seen for s in text.split(" "))
+    symbols = Counter(s for text in seen for s in text.split(" ") if s)
     running = symbols.total()
     inside = [" " in text.strip(" ") for text in seen if len(text) > 1]
     characters = Counter(c for text in seen for c in text)

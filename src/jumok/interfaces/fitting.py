@@ -14,10 +14,12 @@ from torch import nn
 from jumok.data.arrays import InMemory, PairData
 from jumok.data.building import build_codec
 from jumok.data.corpus import Corpus
-from jumok.data.encoded import PairCodec, collate, encode_all
+from jumok.data.encoded import OnLong, PairCodec, collate, encode_all
 from jumok.data.order import Plan
 from jumok.data.text import normalise
+from jumok.errors import UsageError
 from jumok.evaluation import score
+from jumok.interfaces.streaming import StreamedCorpus, Train
 from jumok.interfaces.translator import Translator, hashes
 from jumok.models import MODELS, Entry
 from jumok.recipes.options import DataOptions, RunConfig
@@ -29,9 +31,11 @@ from jumok.training.trainer import fit as train_network
 __all__ = ["codec_of", "fit", "make_translator", "training_data", "validator"]
 
 NO_FILES: Mapping[str, bytes] = {}
+PIECE = 1 << 20
+"""Numbers that are hashed at a time."""
 
 
-def codec_of(train: Corpus, options: DataOptions) -> PairCodec:
+def codec_of(train: Train, options: DataOptions) -> PairCodec:
     """Tokenizers and vocabularies, learnt from training text alone."""
     return build_codec(
         train.sources,
@@ -53,7 +57,7 @@ def make_translator(
     name: str,
     run: RunConfig,
     codec: PairCodec,
-    train: Corpus | None = None,
+    train: Train | None = None,
     *,
     models: Mapping[str, Entry] = MODELS,
 ) -> Translator:
@@ -84,17 +88,23 @@ def training_data(
 
 
 def _digest(data: PairData) -> str:
-    """SHA-256 of all ids and lengths: a run does not go on with other data unnoticed."""
+    """SHA-256 of all ids and lengths: a run does not go on with other data unnoticed.
+
+    Piece by piece and in one type each, so that it is the same in memory and on disk.
+    """
     digest = hashlib.sha256()
     for side in (data.source, data.target):
-        for array in (side.ids, side.offsets):
-            digest.update(np.ascontiguousarray(array).data)
+        for array, dtype in ((side.ids, "<i4"), (side.offsets, "<i8")):
+            for start in range(0, len(array), PIECE):
+                digest.update(array[start : start + PIECE].astype(dtype).data)
+                if side.release is not None:
+                    side.release()
     return digest.hexdigest()
 
 
 def fit(
     translator: Translator,
-    train: Corpus,
+    train: Train,
     dev: Corpus | None,
     *,
     folder: Path | None = None,
@@ -103,13 +113,16 @@ def fit(
     new_data: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Done:
-    """Trains the translator's network in place until it wears the weights that dev chose."""
+    """Trains the translator's network in place until it wears the weights that dev chose.
+
+    A streamed ``train`` has its ids in ``folder``, where a resumed run finds them.
+    """
     run = translator.run
-    data = encode_all(translator.codec, train.pairs(), on_long=run.data.on_long)
+    data, places = _encoded(train, translator.codec, folder, run.data.on_long)
     validate = validator(translator, dev) if dev is not None and len(dev) else None
     return train_network(
         translator.network,
-        training_data(data, run.data, _places(train, data)),
+        training_data(data, run.data, places),
         validate,
         optim=run.optim,
         options=run.training,
@@ -119,6 +132,21 @@ def fit(
         new_data=new_data,
         listeners=listeners,
     )
+
+
+def _encoded(
+    train: Train, codec: PairCodec, folder: Path | None, on_long: OnLong
+) -> tuple[PairData, Callable[[int], str]]:
+    """The ids, in memory or on disk; row of them -> ``file:line``."""
+    if not isinstance(train, StreamedCorpus):
+        data = encode_all(codec, train.pairs(), on_long=on_long)
+        return data, _places(train, data)
+    if folder is None:
+        raise UsageError(
+            "a streamed corpus is trained with a folder, where its ids are kept.",
+            hint='give one: folder="runs/mine".',
+        )
+    return train.encoded(codec, folder, on_long)
 
 
 def _places(train: Corpus, data: InMemory) -> Callable[[int], str]:

@@ -13,6 +13,7 @@ from jumok.errors import UsageError
 from jumok.evaluation import Scores
 from jumok.interfaces.fitting import codec_of, make_translator
 from jumok.interfaces.fitting import fit as fit_translator
+from jumok.interfaces.streaming import StreamedCorpus, Train
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.evaluating import evaluate_model
 from jumok.interfaces.work.running import traits_of
@@ -36,7 +37,7 @@ class History:
         return [dict(e.scores) for e in self.events if isinstance(e, Validation)]
 
 
-def build(name: str, train: Corpus, **options: Any) -> Translator:
+def build(name: str, train: Train, **options: Any) -> Translator:
     """An untrained model for a corpus: its vocabularies and an ordinary ``nn.Module`` inside.
 
     ``options`` are keys of the configuration: those of the model by their plain name
@@ -56,7 +57,7 @@ def build(name: str, train: Corpus, **options: Any) -> Translator:
 
 def fit(
     model: Translator,
-    train: Corpus,
+    train: Train,
     dev: Corpus | None = None,
     *,
     folder: str | Path | None = None,
@@ -67,9 +68,10 @@ def fit(
     """Trains ``model`` in place; it ends with the weights that dev chose, free-running.
 
     ``training`` are keys of ``[training]`` (``max_epochs=5``, ``time_limit=60``); ``callbacks``
-    are plain functions of an event. With ``folder`` the run is saved and can be resumed.
+    are plain functions of an event. With ``folder`` the run is saved and can be resumed; a corpus
+    that is streamed (``jumok.interfaces.streaming.divide``) needs one, and its ids stay there.
     """
-    if not isinstance(train, Corpus):
+    if not isinstance(train, Corpus | StreamedCorpus):
         raise UsageError(
             f"`train` must be a corpus, not {type(train).__name__}.",
             hint="jumok.load('pairs.tsv') reads one; jumok.data.corpus.Corpus.of(pairs) makes one.",

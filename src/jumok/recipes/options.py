@@ -46,6 +46,9 @@ class DataOptions:
     """Most padded symbols in a batch, both sides counted."""
     window: int = 1 << 16
     """Pairs that are sorted by length at a time."""
+    stream: bool | None = None
+    """Leave the training pairs on disk and read their ids from a cache in the run's folder;
+    none = where the files are larger than 512 MiB (128 MiB gzipped)."""
     seed: int = 0
     """Names the order of the pairs."""
     validation_rows: int = 2000

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import torch
 
 from jumok import config, kernels
 from jumok.data.building import build_vocabulary
-from jumok.data.corpus import Corpus
 from jumok.data.encoded import PairCodec
-from jumok.data.tasks import TaskData
 from jumok.data.text import normalise
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
 from jumok.interfaces.fitting import make_translator
 from jumok.interfaces.requests import TrainRequest
+from jumok.interfaces.streaming import Train
 from jumok.interfaces.translator import Translator
 from jumok.recipes.rule import Traits, choose
 
@@ -27,7 +26,7 @@ LEARNT = ("bpe", "unigram")
 
 def started_from(
     request: TrainRequest,
-    corpora: TaskData,
+    train: Train,
     flags: Mapping[str, str],
     tell: Callable[[str], None],
 ) -> Translator:
@@ -37,10 +36,10 @@ def started_from(
     new data. Weights of symbols that are new are drawn as for a new model.
     """
     old = Translator.load(str(request.start_from))
-    codec = grown(old.codec, corpora.train, tell)
+    codec = grown(old.codec, train, tell)
     unit = old.run.data.source_unit
     traits = Traits(
-        pairs=len(corpora.train),
+        pairs=len(train),
         source_unit=unit,
         target_unit=old.run.data.target_unit,
         source_symbols=20,
@@ -52,13 +51,13 @@ def started_from(
         "training.patience": str(rule["patience"]),
     }
     run = config.override(old.run, {**kept, **flags, **request.keys})
-    fresh = make_translator(old.name, run, codec, corpora.train)
+    fresh = make_translator(old.name, run, codec, train)
     _inherit(old, fresh)
-    tell(f"going on from {request.start_from} ({old.name}) with {len(corpora.train):,} pairs.")
+    tell(f"going on from {request.start_from} ({old.name}) with {len(train):,} pairs.")
     return fresh
 
 
-def grown(codec: PairCodec, train: Corpus, tell: Callable[[str], None]) -> PairCodec:
+def grown(codec: PairCodec, train: Train, tell: Callable[[str], None]) -> PairCodec:
     """The codec with the symbols that ``train`` has and it has not, at the end of the old ones.
 
     Subword pieces are learnt once and stay; what they cannot spell is unknown, and that is said.
@@ -69,7 +68,7 @@ def grown(codec: PairCodec, train: Corpus, tell: Callable[[str], None]) -> PairC
     }
     found: dict[str, Vocabulary] = {}
     for side, (tokenizer, vocabulary, texts) in sides.items():
-        normal = [normalise(text, codec.normalisation) for text in texts]
+        normal = (normalise(text, codec.normalisation) for text in texts)
         fresh = _missing(tokenizer, vocabulary, normal)
         if tokenizer.unit in LEARNT:
             found[side] = vocabulary
@@ -83,7 +82,7 @@ def grown(codec: PairCodec, train: Corpus, tell: Callable[[str], None]) -> PairC
     return replace(codec, source_vocabulary=found["source"], target_vocabulary=found["target"])
 
 
-def _missing(tokenizer: Tokenizer, vocabulary: Vocabulary, texts: list[str]) -> dict[str, int]:
+def _missing(tokenizer: Tokenizer, vocabulary: Vocabulary, texts: Iterable[str]) -> dict[str, int]:
     counted = build_vocabulary(texts, tokenizer)
     symbols = counted.symbols[4:]
     return {symbol: 1 for symbol in symbols if symbol not in vocabulary}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jumok.data.corpus import Corpus, load, parse_columns
+from jumok.data.corpus import Corpus, load, parse_columns, stream
+from jumok.data.options import Paths
 from jumok.data.report import DataReport, report
 from jumok.data.split import MIN_SOURCES, distinct_sources
 from jumok.data.tasks import TaskData, parse
@@ -13,8 +14,9 @@ from jumok.data.text import Form
 from jumok.errors import UsageError
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
+from jumok.interfaces.streaming import StreamedCorpus, divide
 
-__all__ = ["describe", "is_task", "read_pairs", "three_ways"]
+__all__ = ["describe", "is_task", "read_pairs", "streamed_ways", "three_ways"]
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -33,16 +35,24 @@ def read_pairs(data: Sequence[str], reading: Reading, *, form: Form = "NFC") -> 
         )
     if is_task(data):
         return parse(data[0])().test
-    return load(
-        data[0] if len(data) == 1 else (data[0], data[1]),
-        columns=parse_columns(reading.columns),
-        header=reading.header,
-        sep=reading.sep,
-        encoding=reading.encoding,
-        normalise=form,
-        on_bad="skip" if reading.skip_bad else "refuse",
-        on_long="skip" if reading.skip_long else "refuse",
-    )
+    return load(_paths(data), **_how(reading, form))
+
+
+def _paths(data: Sequence[str]) -> Paths:
+    return data[0] if len(data) == 1 else (data[0], data[1])
+
+
+def _how(reading: Reading, form: Form) -> dict[str, Any]:
+    """The keywords of ``load`` and of ``stream``."""
+    return {
+        "columns": parse_columns(reading.columns),
+        "header": reading.header,
+        "sep": reading.sep,
+        "encoding": reading.encoding,
+        "normalise": form,
+        "on_bad": "skip" if reading.skip_bad else "refuse",
+        "on_long": "skip" if reading.skip_long else "refuse",
+    }
 
 
 def three_ways(
@@ -68,6 +78,29 @@ def three_ways(
     whole = read_pairs(data, reading, form=form)
     given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
     return _divided(whole, given[0], given[1], seed)
+
+
+def streamed_ways(
+    data: Sequence[str],
+    dev: Sequence[str],
+    test: Sequence[str],
+    reading: Reading,
+    *,
+    seed: int = 0,
+    form: Form = "NFC",
+) -> tuple[TaskData, StreamedCorpus]:
+    """As ``three_ways`` for files; of train there is a sample in memory, and the stream."""
+    given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
+    sizes = [None if side is None else 0 for side in given]
+    whole = stream(_paths(data), **_how(reading, form))
+    train, held_dev, held_test = divide(whole, seed, dev=sizes[0], test=sizes[1])
+    made = TaskData(
+        train=train.sample,
+        dev=held_dev if given[0] is None else given[0],
+        test=held_test if given[1] is None else given[1],
+        about=f"pairs of {whole.name}",
+    )
+    return made, train
 
 
 def _divided(whole: Corpus, dev: Corpus | None, test: Corpus | None, seed: int) -> TaskData:

@@ -46,9 +46,19 @@ class Ending:
 
 
 def end_run(
-    translator: Translator, corpora: TaskData, folder: Path, done: Done, seconds: float
+    translator: Translator,
+    corpora: TaskData,
+    folder: Path,
+    done: Done,
+    seconds: float,
+    *,
+    rows: int | None = None,
 ) -> Ending:
-    """Scores, writes and draws. The folder is whole before any picture is tried."""
+    """Scores, writes and draws. The folder is whole before any picture is tried.
+
+    ``rows``: training pairs in all, where ``corpora`` has a sample of them.
+    """
+    rows = len(corpora.train) if rows is None else rows
     options = replace(translator.run.search, weights=translator.run.search.coverage_penalty > 0)
     sets = _test_sets(corpora)
     scores = {
@@ -57,7 +67,9 @@ def end_run(
     headline = next(iter(sets.values()), None)
     baselines = {} if headline is None else _baselines(corpora.train, headline)
     text = _report(scores, baselines, done, seconds)
-    translator = replace(translator, card=_card(translator, corpora, text))
+    if len(corpora.train) < rows:
+        text += f"\nThe answers without training are of a sample of {len(corpora.train):,} pairs."
+    translator = replace(translator, card=_card(translator, corpora.about, rows, text))
     translator.save(folder, keep=[METRICS])
     examples = _examples(translator, headline or corpora.train)
     drawn = _pictures(examples, folder)
@@ -116,12 +128,12 @@ def _report(
     return "\n".join([*align(rows), "", f"{trained} of {done.step:,}."])
 
 
-def _card(translator: Translator, corpora: TaskData, text: str) -> str:
+def _card(translator: Translator, about: str, rows: int, text: str) -> str:
     run = translator.run
     size = sum(p.numel() for p in translator.network.parameters())
     return (
-        f"# {translator.name}\n\nTrained by jumok on {len(corpora.train):,} pairs: "
-        f"{corpora.about}\n\n{size:,} parameters, precision {run.training.precision}, seed "
+        f"# {translator.name}\n\nTrained by jumok on {rows:,} pairs: "
+        f"{about}\n\n{size:,} parameters, precision {run.training.precision}, seed "
         f"{run.training.seed}; chosen by {run.training.choose_by} on dev, test read once.\n\n"
         f"```\n{text}\n```\n"
     )

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import torch
 
-from jumok.data.corpus import Corpus
 from jumok.data.encoded import encode_all
 from jumok.errors import TrainingError
 from jumok.interfaces.fitting import training_data
+from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.translator import Translator
 from jumok.nn.noise import Noise
 from jumok.training.data import TrainingData, to_torch
@@ -20,14 +20,14 @@ __all__ = ["pilot"]
 ROWS = 20_000
 
 
-def pilot(translator: Translator, train: Corpus) -> str:
+def pilot(translator: Translator, train: Train) -> str:
     """One sentence: steps per epoch and an estimate of the time; the weights stay as they are.
 
     The longest batch goes through first, so that a lack of memory shows now and not in an hour;
     a middling one is timed. Raises TrainingError where memory does not suffice.
     """
     run = translator.run
-    sample = train[: min(len(train), ROWS)]
+    sample = sample_of(train)[:ROWS]
     data = training_data(encode_all(translator.codec, sample.pairs(), on_long="drop"), run.data)
     batches = data.plan.batches_of(0, 0)
     by_size = sorted(batches, key=lambda rows: _positions(data, rows))

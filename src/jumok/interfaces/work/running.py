@@ -8,29 +8,37 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from jumok import config, kernels
 from jumok.data.building import build_tokenizer
-from jumok.data.corpus import Corpus
 from jumok.data.report import report
 from jumok.data.tasks import TaskData
+from jumok.data.text import Form
 from jumok.data.units import choose_unit
 from jumok.errors import ModelFolderError, UsageError
 from jumok.interfaces.fitting import codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import TrainRequest
+from jumok.interfaces.streaming import (
+    CACHE,
+    StreamedCorpus,
+    Train,
+    discard,
+    sample_of,
+    streams,
+)
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.continuing import started_from
-from jumok.interfaces.work.corpora import is_task, three_ways
+from jumok.interfaces.work.corpora import is_task, streamed_ways, three_ways
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import Ending, end_run
 from jumok.interfaces.work.pilot import pilot
 from jumok.models import entry
-from jumok.recipes.options import RunConfig, model_name_in, run_config
+from jumok.recipes.options import DataOptions, RunConfig, model_name_in, run_config
 from jumok.recipes.rule import Traits, choose
 from jumok.recipes.tasks import preset_of, size_of
 from jumok.store import latest_good
@@ -39,7 +47,7 @@ from jumok.training.events import Event
 __all__ = ["Watcher", "choose_run", "train", "traits_of"]
 
 REQUEST = "request.json"
-OF_A_RUN = frozenset({"manifest.json", "metrics.jsonl", "checkpoints"})
+OF_A_RUN = frozenset({"manifest.json", "metrics.jsonl", "checkpoints", CACHE})
 """One of these stands in every folder that a run has begun."""
 DEFAULT_TASK = "@dates"
 
@@ -58,6 +66,8 @@ class _Plan:
 
     request: TrainRequest
     corpora: TaskData
+    """With a sample of train where ``train`` is streamed."""
+    train: Train
     translator: Translator
     folder: Path
     resume: bool = False
@@ -70,13 +80,15 @@ def train(request: TrainRequest, watcher: Watcher) -> Ending:
     request = replace(request, data=request.data or (DEFAULT_TASK,))
     folder = Path(request.out or _default_folder(request))
     _refuse_existing(folder, request)
-    corpora = _corpora(request, watcher)
+    corpora, train = _read(request, folder, watcher)
     if request.start_from is not None:
-        translator = started_from(request, corpora, _flags(request), watcher.tell)
+        translator = started_from(request, train, _flags(request), watcher.tell)
     else:
-        name, run = choose_run(request, corpora.train, watcher.tell)
-        translator = make_translator(name, run, codec_of(corpora.train, run.data), corpora.train)
-    plan = _Plan(request=request, corpora=corpora, translator=translator, folder=folder)
+        name, run = choose_run(request, train, watcher.tell)
+        translator = make_translator(name, run, codec_of(train, run.data), train)
+    plan = _Plan(
+        request=request, corpora=corpora, train=train, translator=translator, folder=folder
+    )
     return _carry_out(plan, watcher)
 
 
@@ -108,48 +120,82 @@ def _clear(folder: Path) -> None:
     """Takes away the run that is there and is to be replaced: its manifest first."""
     for name in ("manifest.json", "metrics.jsonl"):
         (folder / name).unlink(missing_ok=True)
-    for name in (".next", "checkpoints"):
+    for name in (".next", "checkpoints", CACHE):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
 
 
-def _corpora(request: TrainRequest, watcher: Watcher) -> TaskData:
+def _read(request: TrainRequest, folder: Path, watcher: Watcher) -> tuple[TaskData, Train]:
+    """The three sides, looked at and reported on; train as it is trained on."""
+    corpora, train = _corpora(request)
+    if isinstance(train, StreamedCorpus):
+        watcher.tell(
+            f"streaming: {train.pair_stream.name} is read as it is needed and not held in memory; "
+            f"its ids lie in {folder / CACHE} while the run goes on."
+        )
+    watcher.tell(corpora.about)
+    for note in corpora.train.notes:
+        watcher.tell(note)
+    if len(corpora.train) < len(train):
+        watcher.tell(
+            f"of {len(train):,} training pairs a sample of {len(corpora.train):,} is looked at: "
+            "the report, the choice of units and the answers without training go by it."
+        )
+    held = [c if c is not None and len(c) else None for c in (corpora.dev, corpora.test)]
+    for line in report(corpora.train, *held).lines():
+        watcher.tell(line)
+    return corpora, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What must be known before there is a model: the section of the data alone."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+
+
+def _asked_to_stream(request: TrainRequest) -> bool | None:
+    """What flag or file say of ``data.stream``; the flag goes first."""
+    file = config.read_toml(request.config) if request.config else {}
+    section = file.get("data")
+    said = {k: v for k, v in section.items() if k == "stream"} if isinstance(section, dict) else {}
+    return config.build(
+        _Asked,
+        preset={},
+        file={"data": said},
+        flags={k: v for k, v in request.keys.items() if k == "data.stream"},
+        where=request.config or "",
+    ).data.stream
+
+
+def _corpora(request: TrainRequest) -> tuple[TaskData, Train]:
+    form: Form = request.keys.get("data.normalisation", "NFC")  # type: ignore[assignment]
     options: dict[str, Any] = {"seed": request.seed or 0}
     if request.languages is not None:
         if request.data != ("@dates",):
             raise UsageError("--languages is for @dates alone.")
         everything = request.languages == "all"
         options["languages"] = "all" if everything else request.languages.split(",")
+    sides = (request.data, request.dev, request.test, request.reading)
+    if streams(request.data, _asked_to_stream(request)):
+        return streamed_ways(*sides, seed=request.seed or 0, form=form)
     size = size_of(request.data[0].removeprefix("@"), request.languages)
     if is_task(request.data) and size is not None:
         options["n"] = size
-    corpora = three_ways(
-        request.data,
-        request.dev,
-        request.test,
-        request.reading,
-        seed=request.seed or 0,
-        form=request.keys.get("data.normalisation", "NFC"),  # type: ignore[arg-type]
-        task_options=options,
-    )
-    watcher.tell(corpora.about)
-    for note in corpora.train.notes:
-        watcher.tell(note)
-    held = [c if c is not None and len(c) else None for c in (corpora.dev, corpora.test)]
-    for line in report(corpora.train, *held).lines():
-        watcher.tell(line)
-    return corpora
+    corpora = three_ways(*sides, seed=request.seed or 0, form=form, task_options=options)
+    return corpora, corpora.train
 
 
-def traits_of(train: Corpus, keys: Mapping[str, str]) -> tuple[Traits, tuple[str, ...]]:
+def traits_of(train: Train, keys: Mapping[str, str]) -> tuple[Traits, tuple[str, ...]]:
     """What the rule reads of a corpus, and why its units are what they are."""
+    sample = sample_of(train)
     units: dict[str, str] = {}
     sizes: dict[str, int | None] = {}
     means: dict[str, float] = {}
     reasons: list[str] = []
-    for side, texts in (("source", train.sources), ("target", train.targets)):
+    for side, texts in (("source", sample.sources), ("target", sample.targets)):
         given = keys.get(f"data.{side}_unit")
-        chosen = choose_unit(texts)
+        chosen = choose_unit(texts, len(train))
         units[side] = given or chosen.unit
         sizes[side] = None if given else chosen.size
         why = f"{given}, as asked" if given else f"{chosen.unit}, because {chosen.reason}"
@@ -176,7 +222,7 @@ def _mean_symbols(texts: tuple[str, ...], unit: str, sample: int = 2000) -> floa
 
 
 def choose_run(
-    request: TrainRequest, train: Corpus, tell: Callable[[str], None]
+    request: TrainRequest, train: Train, tell: Callable[[str], None]
 ) -> tuple[str, RunConfig]:
     """Flags over the file over what the data suggest over the defaults; the reasons are told."""
     file = config.read_toml(request.config) if request.config else {}
@@ -217,20 +263,23 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
     """Trains, scores the test sets once, writes the folder and the pictures."""
     plan.translator.network.to(device_of(plan.request.machine))
     if not plan.resume:
-        watcher.tell(pilot(plan.translator, plan.corpora.train))
+        watcher.tell(pilot(plan.translator, plan.train))
         _clear(plan.folder)
     translator, folder = plan.translator, plan.folder
     began = time.monotonic()
     done = fit(
         translator,
-        plan.corpora.train,
+        plan.train,
         plan.corpora.dev,
         folder=folder,
         carried=_carried(translator, plan.request, folder),
         resume=plan.resume,
         listeners=[watcher],
     )
-    return end_run(translator, plan.corpora, folder, done, time.monotonic() - began)
+    took = time.monotonic() - began
+    ending = end_run(translator, plan.corpora, folder, done, took, rows=len(plan.train))
+    discard(folder)
+    return ending
 
 
 def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dict[str, bytes]:
@@ -250,6 +299,10 @@ def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dic
         "reading": asdict(request.reading),
     }
     return {**files, REQUEST: json.dumps(record, indent=1, ensure_ascii=True).encode()}
+
+
+def _recorded(stream: bool | None) -> dict[str, str]:
+    return {} if stream is None else {"data.stream": str(stream).lower()}
 
 
 def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
@@ -277,11 +330,20 @@ def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
         languages=record["languages"],
         seed=record["seed"],
         reading=Reading(**record["reading"]),
-        keys={**request.keys, "data.normalisation": parts.codec.normalisation},
+        keys={
+            **_recorded(parts.run.data.stream),
+            **request.keys,
+            "data.normalisation": parts.codec.normalisation,
+        },
     )
-    corpora = _corpora(again, watcher)
+    corpora, train = _read(again, folder, watcher)
     flags = {**_flags(replace(again, seed=None)), **request.keys}
-    translator = make_translator(
-        parts.name, config.override(parts.run, flags), parts.codec, corpora.train
+    translator = make_translator(parts.name, config.override(parts.run, flags), parts.codec, train)
+    return _Plan(
+        request=again,
+        corpora=corpora,
+        train=train,
+        translator=translator,
+        folder=folder,
+        resume=True,
     )
-    return _Plan(request=again, corpora=corpora, translator=translator, folder=folder, resume=True)
