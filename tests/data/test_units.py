@@ -34,6 +34,10 @@ COLUMNS = {
         list(dates(900, languages="ko", dev=1, test=1).train.sources),
         "character",
     ),
+    "dates filled up with spaces": (
+        [f"{1 + i % 12}/{1 + i % 28}/{i % 90 + 10}".ljust(29) for i in range(900)],
+        "character",
+    ),
     "rare syllables": (words(500, 3, SYLLABLES), "jamo"),
     "common syllables": (words(500, 3, SYLLABLES[:20]), "character"),
     "sentences": (sentences(3000), "bpe"),
