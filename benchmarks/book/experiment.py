@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data import read, unseen
 
+from data import read, unseen
 from jumok.data.corpus import Corpus
 from jumok.interfaces.fitting import codec_of, fit, make_translator
 from jumok.interfaces.front import build

@@ -107,8 +107,9 @@ def main() -> None:
     xs = rng.randint(4, V, (B, S)).astype(np.int64)
     ts = rng.randint(4, W, (B, T + 1)).astype(np.int64)
     ids = (xs, np.ascontiguousarray(ts[:, :-1]), np.ascontiguousarray(ts[:, 1:]))
+    book = NumPyModel(V, W, E, H)
     steps = {
-        "NumPy, like the book": lambda i, m=NumPyModel(V, W, E, H): m.step(*i),
+        "NumPy, like the book": lambda arrays: book.step(*arrays),
         "torch float32": torch_step(False),
         "torch bfloat16 autocast": torch_step(True),
         "jumok float32": jumok_step(False),
