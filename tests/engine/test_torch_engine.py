@@ -231,6 +231,7 @@ def test_without_the_recipe_batch_mates_do_show() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", MODELS)
 def test_ten_thousand_companies_change_nothing(name) -> None:
     assert differing(model_of(name), 10_000 // len(MODELS) + 1, bits=True, seed=1) == 0

@@ -130,6 +130,7 @@ def test_the_planted_alignment_survives_the_export_maps_included(tmp_path) -> No
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "bahdanau"])
 def test_every_exported_model_decodes_as_the_model_does(name, tmp_path) -> None:
     model = model_of(name)
