@@ -149,6 +149,19 @@ def test_the_bug_breaks_its_law(
     assert not finding.holds, finding
 
 
+def test_a_wrong_slope_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One parameter's gradient is off by a thousandth: which one is said."""
+    model = VARIANT.build()
+
+    def copied(one: Any) -> Any:
+        one.score.W_a.weight.register_hook(lambda gradient: gradient * 1.001)
+        return one
+
+    monkeypatch.setattr("jumok.checks.numerics.copy.deepcopy", copied)
+    finding = NUMERICS["gradients"](model, invented_batch(SOURCE_SIZE, TARGET_SIZE))
+    assert not finding.holds and finding.detail == "worst: score.W_a.weight"
+
+
 def test_every_law_has_its_bug() -> None:
     assert {law for law, _, _ in SABOTAGES} == set(EVERY_LAW)
 

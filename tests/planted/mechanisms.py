@@ -72,7 +72,6 @@ MECHANISMS: list[Mechanism] = [
     book(bidirectional=True, merge="mean"),
     *book_wirings(),
     *(luong(score=score, feeding=feeding) for score in SCORES for feeding in (True, False)),
-    luong("output", score="scaled", feeding=True, hidden_size=1024),
     luong("output", score="scaled", feeding=False, hidden_size=1024),
     luong(score="concat", concat_keys=False, attend_end=True),
     luong(reverse_source=False),

@@ -24,7 +24,7 @@ from jumok.checks.laws import (
     future_does_not_leak,
     invented_batch,
 )
-from jumok.checks.numerics import NUMERICS, bf16_is_finite
+from jumok.checks.numerics import NUMERICS, bf16_is_finite, gradients_are_slopes
 from jumok.checks.resuming import resume_is_exact
 from jumok.data.corpus import Corpus
 from jumok.data.encoded import encode_all
@@ -46,10 +46,12 @@ FLOAT32 = 1e-4
 """Between two ways of computing the same in float32: trained weights and long texts amplify
 rounding. The laws themselves are checked in float64, where 1e-10 is enough."""
 OF_TRAINED: dict[str, Callable[..., Finding]] = {
+    "gradients": partial(gradients_are_slopes, tolerance=1e-5),
     "bf16": partial(bf16_is_finite, tolerance=float("inf")),
     "future": partial(future_does_not_leak, must_read=False),
 }
-"""What trained weights may do and fresh ones do not: lose digits, or ignore what was written."""
+"""What trained weights may do and fresh ones do not: bend sharply, lose digits, ignore what was
+written."""
 FEW = 5
 """Pairs for the laws: they go through each model many times."""
 
