@@ -18,8 +18,8 @@ Array = np.ndarray
 class Pair:
     """What one sentence pair gives."""
 
-    log_p_TV: Array  # noqa: N815
-    weights_TS: Array | None  # noqa: N815
+    log_p_TV: Array
+    weights_TS: Array | None
 
 
 class Weights(dict[str, Array]):
@@ -82,7 +82,7 @@ def gru(W: Weights, x: Array, h: Array, *, before: bool = False, new: bool = Fal
 class Read:
     """States in the order in which they were read; last states as l0f, l0b, l1f, ..."""
 
-    states_SH: Array  # noqa: N815
+    states_SH: Array
     h: list[Array]
     c: list[Array]
 

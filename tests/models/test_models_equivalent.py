@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jumok.checks.laws import invented_batch
 from jumok.models.contract import Output, Want, unroll
+from jumok.nn.noise import Noise
 from jumok.records import BOS, Batch
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, Variant
 from models.by_hand import BY_HAND, Weights
@@ -216,3 +217,18 @@ def test_unroll_can_choose_what_comes_next() -> None:
     in_BT = torch.cat([BATCH.target_in_BT[:, :1], fed], dim=1)
     forced = model.forward(replace(BATCH, target_in_BT=in_BT), want=Want.LOGITS)
     torch.testing.assert_close(free.logits_BTV, forced.logits_BTV)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_what_is_fed_back_is_not_dropped(layers: int) -> None:
+    """Dropout falls on what reads h~ (the next input, the softmax), not on h~ itself."""
+    model = build("luong", num_layers=layers, dropout=0.5)
+    encoded = model.encode(BATCH.source)
+    state = model.start(encoded)
+    noise = Noise(3, 7, BATCH.example_B)
+    step = model.step(BATCH.target_in_BT[:, 0], state, encoded, noise=noise)
+    top = step.state.h_BLH[:, -1]
+    h_tilde, _ = model._attentional(top, encoded, state.position_B)
+    torch.testing.assert_close(step.state.feed_BH, h_tilde)
+    logits = torch.nn.functional.linear(h_tilde, model.W_s.weight, model.W_s.bias)
+    assert not torch.allclose(step.logits_BV, logits), "the softmax reads it dropped"

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jumok.data.encoded import PairCodec
-from jumok.data.tokenizers import Grapheme
+from jumok.data.tokenizers import make
 from jumok.data.vocabulary import Vocabulary
 from jumok.records import EOS, SPECIALS, UNK
 
@@ -88,20 +88,20 @@ class Mechanism:
         return "D" if self.memory == "attended-late" else "C"
 
 
-def codec() -> PairCodec:
-    """Graphemes on both sides, NFC."""
+def codec(unit: str = "grapheme") -> PairCodec:
+    """NFC; one unit on both sides: graphemes, or what stands between spaces."""
     normal = [unicodedata.normalize("NFC", raw) for raw in RAW.values()]
     return PairCodec(
-        source_tokenizer=Grapheme(),
-        target_tokenizer=Grapheme(),
+        source_tokenizer=make(unit),
+        target_tokenizer=make(unit),
         source_vocabulary=Vocabulary((*SPECIALS, *normal)),
         target_vocabulary=Vocabulary(TARGET),
     )
 
 
-def raw(sentence: str) -> str:
+def raw(sentence: str, between: str = "") -> str:
     """The text of a sentence of ideas, as a user would type it."""
-    return "".join(RAW[idea] for idea in sentence)
+    return between.join(RAW[idea] for idea in sentence)
 
 
 def ids(sentence: str) -> list[int]:
