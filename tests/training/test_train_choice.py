@@ -56,9 +56,9 @@ def test_the_model_ends_with_the_weights_that_scored_best() -> None:
     assert chosen == [True, True, False, False]
 
 
-def test_of_equal_scores_the_first_is_chosen() -> None:
+def test_of_equal_scores_the_last_is_chosen() -> None:
     done, _, seen, model = _train([0.5, 0.5, 0.5], max_epochs=3.0)
-    assert done.chosen_step == STEPS and flat(model) == seen[0]
+    assert done.chosen_step == 3 * STEPS and flat(model) == seen[2] != seen[0]
 
 
 def test_the_lowest_error_is_chosen_where_lower_is_better() -> None:
@@ -68,7 +68,7 @@ def test_the_lowest_error_is_chosen_where_lower_is_better() -> None:
 
 def test_patience_counts_validations_without_gain() -> None:
     done, *_ = _train([0.1, 0.3, 0.2, 0.4, 0.4, 0.1, 0.2, 0.9], patience=3)
-    assert (done.reason, done.step, done.chosen_step) == ("patience", 7 * STEPS, 4 * STEPS)
+    assert (done.reason, done.step, done.chosen_step) == ("patience", 7 * STEPS, 5 * STEPS)
 
 
 def test_steps_epochs_and_time_end_a_run() -> None:

@@ -3,7 +3,8 @@
 The dates want many different pairs rather than many passes: with 20,000 pairs and eight epochs the
 same number of updates reads unseen dates as well, but years never seen in training only at 92%
 (80,000 pairs, two epochs: 99.5%), since the model then remembers which digits follow "19".
-Embeddings drawn from N(0, 1) matter as much: from U[-0.1, 0.1] it was 2% after five epochs.
+Embeddings drawn from N(0, 1) matter as much: from U[-0.1, 0.1] it was 2% after five epochs. And so
+does the warm-up: with 2% of the run in place of 10% it was 97.7 to 97.9% (two seeds), not 100%.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from typing import Any
 
 __all__ = ["preset_of", "size_of"]
 
-PAIRS = {"dates": 80_000, "dates all": 200_000}
+PAIRS = {"dates": 120_000, "dates all": 200_000}
 """Training pairs, where a task's own default is not what is wanted."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "dates": {
         "model": {"hidden_size": 128, "embedding_size": 32, "dropout": 0.1},
-        "optim": {"lr": 4e-3},
-        "training": {"max_epochs": 2.0, "validate_every": 625, "label_smoothing": 0.0},
+        "optim": {"lr": 4e-3, "warmup_part": 0.1},
+        "training": {"max_epochs": 1.75, "validate_every": 820, "label_smoothing": 0.0},
     },
     "dates all": {
         "model": {"hidden_size": 192, "embedding_size": 48, "dropout": 0.1},
-        "optim": {"lr": 4e-3},
+        "optim": {"lr": 4e-3, "warmup_part": 0.1},
         "training": {"max_epochs": 2.0, "validate_every": 1500, "label_smoothing": 0.0},
     },
 }

@@ -158,16 +158,16 @@ class Run:
             )
         score = -scores[name] if self.options.lower_is_better else scores[name]
         score = score if math.isfinite(score) else -math.inf
-        better = score > at.best
+        chosen = score > at.best or (score == at.best and math.isfinite(score))
         at.validated_at = at.step
         at.scores.append(score)
-        at.stale = 0 if better else at.stale + 1
-        if better:
+        at.stale = 0 if score > at.best else at.stale + 1
+        if chosen:  # of equal ones the later: it has seen more
             at.best, at.chosen_step = score, at.step
             weights = self.model.state_dict() if candidate is None else candidate
             self.chosen = {key: value.detach().clone() for key, value in weights.items()}
         self.averages.snapshot()
-        return Validation(step=at.step, epoch=self.epoch, scores=dict(scores), chosen=better)
+        return Validation(step=at.step, epoch=self.epoch, scores=dict(scores), chosen=chosen)
 
     def done(self) -> Done:
         """The last event of a run that is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from jumok.interfaces.work.evaluating import evaluate_model
 from jumok.search import SearchOptions
 from jumok.training.events import Done
 from jumok.views.api import save
+from jumok.views.fonts import MissingGlyphs
 
 __all__ = ["Ending", "end_run"]
 
@@ -140,10 +142,13 @@ def _card(translator: Translator, about: str, rows: int, text: str) -> str:
 
 
 def _examples(translator: Translator, corpus: Corpus) -> list[Translation]:
-    """Outputs to look at, spread over the corpus; one with few symbols first."""
+    """Outputs to look at, spread over the corpus; one that is easily read first."""
     sources = list(corpus.references())
     spread = sources[:: max(1, len(sources) // SHOWN)][:SHOWN]
-    spread.sort(key=lambda text: abs(len(text) - 14))
+    hangul = next((s for s in sources if any("가" <= c <= "힣" for c in s)), None)
+    if hangul is not None and hangul not in spread:
+        spread[-1:] = [hangul]
+    spread.sort(key=lambda text: (text != hangul, abs(len(text) - 14)))
     options = SearchOptions(max_length=translator.run.search.max_length, alternatives=5)
     return translator.translate(spread, options=options)
 
@@ -159,8 +164,10 @@ def _pictures(examples: Sequence[Translation], folder: Path) -> list[str]:
         ("attention.png", "picture", traces[:1]),
     ):
         try:
-            save(shown, folder / name)
-            told.append(f"{what}: {folder / name}")
+            with warnings.catch_warnings(record=True) as remarks:
+                warnings.simplefilter("always", MissingGlyphs)
+                save(shown, folder / name)
+            told += [f"{what}: {folder / name}", *(str(r.message) for r in remarks)]
         except (OSError, ImportError) as error:
             told.append(f"{what}: not drawn ({error})")
     return told
