@@ -17,8 +17,7 @@ from pathlib import Path
 import torch
 
 from jumok.data.corpus import load
-from jumok.interfaces.fitting import fit
-from jumok.interfaces.front import build, evaluate
+from jumok.interfaces.front import build, evaluate, fit
 
 BASELINE = {
     "high.eng_us": 41.94, "medium.arm_e": 7.0, "medium.bul": 18.3, "medium.dut": 14.7,

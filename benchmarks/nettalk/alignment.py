@@ -18,8 +18,7 @@ import torch
 
 from jumok.alignment import agreement, aligned_pair
 from jumok.data.corpus import Corpus
-from jumok.interfaces.fitting import fit
-from jumok.interfaces.front import build, evaluate
+from jumok.interfaces.front import build, evaluate, fit
 
 MECHANISMS = {
     "dot (the book)": ("attention", {"bidirectional": True, "reverse_source": False}),
