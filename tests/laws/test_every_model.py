@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -46,6 +48,34 @@ def test_forward_equals_step_under_noise(
     noise = Noise(seed=5, step=11, example_B=batch.example_B)
     finding = forward_equals_step(variant.build(dtype), batch, noise=noise, tolerance=tolerance)
     assert finding.holds, finding
+
+
+class Heard(Noise):
+    """Noise that remembers which masks were drawn."""
+
+    drawn: ClassVar[list[tuple[str, int]]] = []
+
+    def mask(self, site: str, rate: float, like: torch.Tensor) -> torch.Tensor:
+        Heard.drawn.append((site, self.time))
+        return super().mask(site, rate, like)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("variant", NOISY, ids=str)
+def test_every_place_draws_its_own_mask(variant: Variant, dtype: torch.dtype) -> None:
+    """No site twice at one time, in any form: two layers never share a mask."""
+    Heard.drawn.clear()
+    batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, rows=3, target_length=3)
+    model = variant.build(dtype)
+    model.forward(batch, noise=Heard(seed=5, step=11, example_B=batch.example_B))
+    assert Heard.drawn
+    assert len(set(Heard.drawn)) == len(Heard.drawn)
+    layers = variant.options.get("num_layers", 1)
+    if variant.model in ("attention", "luong", "sutskever"):
+        places = {site.split("/")[0] for site, _ in Heard.drawn}
+        assert {"encoder", "decoder"} <= places
+        for side in ("encoder", "decoder"):
+            assert {f"{side}/{n}" for n in range(layers)} <= {site for site, _ in Heard.drawn}
 
 
 @every_variant

@@ -74,6 +74,7 @@ VARIANTS: list[Variant] = [
         for feeding in (True, False)
     ),
     Variant("luong", {"score": "concat", "concat_keys": False, "attend_end": True}),
+    Variant("luong", {"bias": True}),
     Variant("luong", {"num_layers": 2, "skip": True, "bias": True, "bidirectional": True}),
     *(
         Variant("luong", {"bridge": b, "bidirectional": True, "merge": m, "num_layers": 2})
