@@ -33,10 +33,6 @@ MODELS = [
     Variant("plain", SIZES),
 ]
 each = pytest.mark.parametrize("variant", MODELS, ids=lambda v: v.model)
-not_yet = pytest.mark.xfail(
-    reason="local-p has one number a row (its centre); only rows in multiples of 32 would do"
-)
-BITS = [pytest.param(v, marks=not_yet) if "window" in v.options else v for v in MODELS]
 
 
 def rows(count: int = 9, size: int = SOURCE_SIZE, seed: int = 0) -> list[np.ndarray]:
@@ -48,7 +44,7 @@ def engine(variant: Variant = MODELS[1]) -> TorchEngine:
     return TorchEngine(variant.build(torch.float32), bits=True)
 
 
-@pytest.mark.parametrize("variant", BITS, ids=lambda v: v.model)
+@pytest.mark.parametrize("variant", MODELS, ids=lambda v: v.model)
 @pytest.mark.parametrize(
     "options",
     [SearchOptions(max_length=12), BEAM, SearchOptions(sample=True, max_length=12)],

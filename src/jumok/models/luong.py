@@ -230,10 +230,9 @@ class Luong(nn.Module):
         if self.config.window == "local-m":
             return torch.minimum(position.unsqueeze(-1) + 1.0, S)
         inner = (torch.tanh(self.W_p(h)) * self.v_p).sum(dim=-1, keepdim=True)
-        share = torch.sigmoid(inner if inner.dtype == torch.float64 else inner.float())
-        if self.config.centre == "code":
-            return share * (S - 1) + 1
-        return share * S  # (9)
+        wide = inner.repeat(*[1] * (h.dim() - 1), 4)  # one number a row would not keep its bits
+        share = torch.sigmoid(wide if wide.dtype == torch.float64 else wide.float())[..., :1]
+        return share * (S - 1) + 1 if self.config.centre == "code" else share * S  # (9)
 
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
