@@ -114,7 +114,8 @@ def mix(weights: Tensor, values_BSM: Tensor) -> Tensor:
     weights = weights.to(values_BSM.dtype)
     if weights.dim() == 3:
         return torch.bmm(weights, values_BSM)
-    return torch.bmm(weights.unsqueeze(1), values_BSM).squeeze(1)
+    # This way round: a row vector times a matrix of odd width would sum by the padded length.
+    return torch.bmm(values_BSM.transpose(1, 2), weights.unsqueeze(2)).squeeze(2)
 
 
 def dot_scores(query: Tensor, keys_BSD: Tensor) -> Tensor:
