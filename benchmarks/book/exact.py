@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import read, unseen
 from torch import nn
 
+from data import read, unseen
 from jumok.data.corpus import Corpus
 from jumok.data.encoded import PairCodec, encode_all
 from jumok.interfaces.fitting import codec_of
