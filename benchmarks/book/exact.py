@@ -2,8 +2,8 @@
 
     python benchmarks/book/exact.py DATA_FOLDER --epochs 6 --seeds 0 --precision bf16
 
-As in chapter 8: sources of 29 with their spaces, all reversed; targets of exactly 10 after the start
-symbol; batches of 128, Adam 1e-3, global norm 5, the book's first weights. Exact match is
+As in chapter 8: sources of 29 with their spaces, all reversed; targets of exactly 10 after the
+start symbol; batches of 128, Adam 1e-3, global norm 5, the book's first weights. Exact match is
 free-running: ten greedy steps, compared with the ten characters. (``experiment.py`` trains the same
 models with end symbols, as everything else here does.)
 """
