@@ -44,7 +44,7 @@ def luong(memory: Any = None, model: str = "luong", **options: Any) -> Mechanism
     memory = memory or ("attended" if feeding else "state")
     window, sentences = None, Mechanism.sentences
     if options.get("score") == "location":
-        options["maximum_length"] = 7
+        options["maximum_length"] = 13
         sentences = tuple(TEMPLATE[:n] for n in (3, 6, 5, 4))
     if options.get("window", "global") != "global":
         window = (options["window"], options.setdefault("window_size", 2))

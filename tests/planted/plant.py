@@ -198,8 +198,9 @@ def centre(mechanism: Mechanism, sentence: str, memory: str, step: int) -> float
     return share * (S - 1) + 1 if mechanism.options.get("centre") == "code" else share * S
 
 
-SHARES = dict(zip("^ABCDEF.$", (0.2, 0.8, 0.4, 0.8, 0.6, 0.6, 0.6, 0.6, 0.6), strict=True))
-"""local-p: which share of the sentence each memory looks at."""
+SHARES = dict(zip("^ABCDEF.$", (0.23, 0.83, 0.43, 0.83, 0.63, 0.63, 0.63, 0.63, 0.63), strict=True))
+"""local-p: which share of the sentence each memory looks at; no p_t falls on a whole number,
+where rounding alone would move the window."""
 
 
 def places(mechanism: Mechanism, sentence: str, outputs: Sequence[str]) -> list[int]:

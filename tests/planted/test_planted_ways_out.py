@@ -350,9 +350,19 @@ def test_an_exported_step_attends_alike(mechanism: Mechanism, tmp_path: Path) ->
     check_export(mechanism, tmp_path)
 
 
+not_yet = pytest.mark.xfail(
+    reason="location chooses a branch by the source's length, which a traced graph cannot"
+)
+OTHERS = [
+    pytest.param(m, marks=not_yet) if m.options.get("score") == "location" else m
+    for m in MECHANISMS
+    if m not in EXPORTED
+]
+
+
 @no_export
 @pytest.mark.nightly
-@pytest.mark.parametrize("mechanism", [m for m in MECHANISMS if m not in EXPORTED], ids=str)
+@pytest.mark.parametrize("mechanism", OTHERS, ids=str)
 def test_every_exported_step_attends_alike(mechanism: Mechanism, tmp_path: Path) -> None:
     check_export(mechanism, tmp_path)
 
