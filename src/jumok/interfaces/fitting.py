@@ -165,11 +165,7 @@ def validator(translator: Translator, dev: Corpus) -> Callable[[nn.Module], Mapp
     options = _plain(run.search)
 
     def validate(network: nn.Module) -> Mapping[str, float]:
-        form = translator.codec.normalisation
-        found = replace(translator, network=network).translate(
-            sources, options=options, batch_size=256
-        )
-        outputs = [normalise(one.text, form) for one in found]
+        outputs = replace(translator, network=network).outputs(sources, options, batch_size=256)
         scores = score(sources, outputs, references, resamples=0)
         names = ("exact_match", "cer", "wer", "bleu", "chrf")
         return {name: getattr(scores, name) for name in names}

@@ -129,6 +129,13 @@ class Translator:
             )
         )
 
+    def outputs(
+        self, texts: Sequence[str], options: SearchOptions | None = None, *, batch_size: int = 64
+    ) -> list[str]:
+        """Best outputs in the model's normal form, which is that of the references."""
+        found = self.translate(texts, options=options, batch_size=batch_size)
+        return [normalise(one.text, self.codec.normalisation) for one in found]
+
     def stream(
         self,
         texts: Iterable[str],

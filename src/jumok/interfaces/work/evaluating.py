@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from jumok import evaluation
 from jumok.data.corpus import Corpus
-from jumok.data.text import normalise
 from jumok.evaluation import Comparison, Confusions, Mistake, Scores
 from jumok.evaluation.confusions import visible
 from jumok.evaluation.table import align
@@ -90,7 +88,7 @@ def evaluate_model(
     """Free-running: every distinct source of ``corpus`` once, all its targets as references."""
     accepted = corpus.references()
     sources, references = list(accepted), list(accepted.values())
-    outputs = _outputs(model, sources, options)
+    outputs = model.outputs(sources, options)
     seen = model.knows(sources)
     trained = None if seen is None else [s for s, known in zip(sources, seen, strict=True) if known]
     scores = evaluation.score(
@@ -102,7 +100,7 @@ def evaluate_model(
     )
     comparison = None
     if other is not None:
-        others = _outputs(other, sources, options)
+        others = other.outputs(sources, options)
         comparison = evaluation.compare(outputs, others, references, resamples=resamples or 1)
     return Evaluation(
         scores=scores,
@@ -112,9 +110,3 @@ def evaluate_model(
         confusions=evaluation.confusions(sources, outputs, references) if errors else None,
         notes=corpus.notes,
     )
-
-
-def _outputs(model: Translator, sources: Sequence[str], options: SearchOptions | None) -> list[str]:
-    """Best outputs in the model's normal form, which is that of the references."""
-    form = model.codec.normalisation
-    return [normalise(found.text, form) for found in model.translate(sources, options=options)]
