@@ -24,6 +24,8 @@ class Entry:
     model: Callable[..., Any]
     about: str
     preset: Mapping[str, Any] = field(default_factory=dict)
+    experimental: bool = False
+    """Until its preset has reached a published or peer's figure on real data."""
 
 
 MODELS: dict[str, Entry] = {
