@@ -7,9 +7,12 @@ from typing import ClassVar
 import pytest
 import torch
 
+from jumok import native
 from jumok.checks.laws import LAWS, forward_equals_step, invented_batch
 from jumok.checks.numerics import NUMERICS
+from jumok.models import MODELS
 from jumok.nn.noise import Noise
+from jumok.nn.paths import recorded_paths
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -84,6 +87,28 @@ def test_forward_equals_step_in_float32(variant: Variant) -> None:
     batch = invented_batch(SOURCE_SIZE, TARGET_SIZE, rows=4, seed=3)
     finding = forward_equals_step(variant.build(torch.float32), batch, tolerance=5e-5)
     assert finding.holds, finding
+
+
+def unrolled_by_nature(variant: Variant) -> bool:
+    """Input feeding with what the fused kernel does not compute; `docs/log.md` names them."""
+    options = {"feeding": variant.model == "luong", **variant.options}
+    fused = options.get("score", "general") not in ("concat", "location")
+    whole = options.get("window", "global") == "global" and options.get("num_layers", 1) == 1
+    return variant.model == "luong" and options["feeding"] and not (fused and whole)
+
+
+@pytest.mark.parametrize("variant", QUIET, ids=str)
+def test_the_fast_path_runs_in_float32(variant: Variant) -> None:
+    """A silent fall-back to slow code would pass every other law."""
+    if not native.available():
+        pytest.skip(f"no native library: {native.status()}")
+    if MODELS[variant.model].model.paper == "forward":
+        pytest.skip("the paper's form is the whole sequence: there is nothing to unroll")
+    batch = invented_batch(SOURCE_SIZE, TARGET_SIZE)
+    with recorded_paths() as paths:
+        variant.build(torch.float32).forward(batch)
+    slow = [f"{k}: {v}" for k, v in paths.items() if "native" not in v]
+    assert bool(slow) == unrolled_by_nature(variant), paths
 
 
 @every_variant

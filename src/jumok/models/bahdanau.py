@@ -1,4 +1,4 @@
-"""Bahdanau, Cho & Bengio 2015: attention that asks with the previous state; three decoders.
+"""Bahdanau, Cho & Bengio 2015: attention that asks with the previous state, under three decoders.
 
 "Neural Machine Translation by Jointly Learning to Align and Translate", sections 3 and A.
 
@@ -6,19 +6,8 @@
     e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)                   the alignment model (A.1.2)
     alpha_ij = softmax_j(e_ij);   c_i = sum_j alpha_ij h_j                     (6), (5)
 
-``rnnsearch`` is the authors' code: GRU with the reset gate *before* the product and z gating
-the new state, no biases on W_a, U_a or the context's matrices,
-
-    s_i = (1 - z_i) s_{i-1} + z_i s'_i,  s'_i = tanh(W E y_{i-1} + U (r_i s_{i-1}) + C c_i)
-    s_0 = tanh(W_s <-h_1)
-    t'_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i;  t_i = maxout(t'_i);  softmax(W_o t_i)
-
-where the readout sees the *previous* state and y_0 embeds to zero. ``cgru`` is its successor in
-dl4mt and Nematus: s'_i = GRU_1(E y_{i-1}, s_{i-1}) asks, s_i = GRU_2(c_i, s'_i), biases
-everywhere, s_0 = tanh(W mean_j h_j + b), readout W_o tanh(W_1 s_i + W_2 E y_{i-1} + W_3 c_i).
-``notes`` is the walk through a fully connected scoring network: score_j = W_a^T tanh(W_b s_{i-1}
-+ W_c h_j), the encoder's last state unchanged as first query, [E y_{i-1}; c_i] into an LSTM
-cell, START first, y_i from the new state s_i.
+which s_{i-1} asks, what becomes of c_i and how y_i is read out is the decoder's:
+``rnnsearch`` (the authors' code), ``cgru`` and ``notes`` are in ``bahdanau_decoders.py``.
 
 =============  ==============  ===============================================
 paper          here            shape
@@ -34,7 +23,6 @@ of rank 620 between); cgru's biases stand beside the input, where GRU_2's n-bias
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,12 +32,13 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok import kernels
+from jumok.models.bahdanau_decoders import DECODERS, Sentence
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out, unroll
 from jumok.nn import readout
 from jumok.nn.attention import Additive, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import GRU, LSTM, operand_precision
+from jumok.nn.recurrent import operand_precision
 from jumok.nn.sources import reading
 from jumok.nn.stacks import EncoderStack, direction_size
 from jumok.records import BOS, Batch, MapSpec, Source
@@ -87,107 +76,6 @@ class BahdanauEncoded(Encoded):
 class BahdanauState(State):
     s_BH: Tensor
     c_BH: Tensor  # the cell of the notes' LSTM; zeros in the GRUs
-
-
-Attend = Callable[[Tensor], tuple[Tensor, Tensor]]  # query (B, n) -> (c_i, alpha_i)
-
-
-class RNNsearch(nn.Module):
-    """The decoder of the 2015 code."""
-
-    def __init__(self, config: BahdanauConfig, D: int, target_size: int) -> None:
-        super().__init__()
-        m, n, maxout = config.embedding_size, config.hidden_size, config.readout_size
-        self.W_s = nn.Linear(n, n)
-        self.gru = GRU(m, n, reset="before", z_gates="new")
-        self.C = nn.Linear(D, 3 * n, bias=False)
-        self.U_o = nn.Linear(n, 2 * maxout)
-        self.V_o = nn.Linear(m, 2 * maxout, bias=False)
-        self.C_o = nn.Linear(D, 2 * maxout, bias=False)
-        self.W_o = nn.Linear(maxout, target_size)
-
-    def first(self, last_BLH: Tensor, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
-        return torch.tanh(self.W_s(last_BLH[:, 1])).to(last_BLH.dtype)  # s_0 from <-h_1
-
-    def step(
-        self, y: Tensor, state: BahdanauState, attend: Attend
-    ) -> tuple[Tensor, Tensor, BahdanauState]:
-        previous = state.s_BH
-        c, alpha = attend(previous)
-        s = self.gru.cell(F.linear(y, self.gru.W_x, self.gru.b) + self.C(c), previous)
-        t = self.U_o(previous) + self.V_o(y) + self.C_o(c)
-        hidden = t.unflatten(-1, (-1, 2)).amax(dim=-1)  # maxout over pairs
-        return hidden, alpha, BahdanauState(s_BH=s, c_BH=state.c_BH)
-
-
-class ConditionalGRU(nn.Module):
-    """The decoder of dl4mt and Nematus."""
-
-    def __init__(self, config: BahdanauConfig, D: int, target_size: int) -> None:
-        super().__init__()
-        m, n, size = config.embedding_size, config.hidden_size, config.readout_size
-        self.W_init = nn.Linear(D, n)
-        self.gru_1, self.gru_2 = GRU(m, n), GRU(D, n)
-        self.W_1 = nn.Linear(n, size)
-        self.W_2 = nn.Linear(m, size)
-        self.W_3 = nn.Linear(D, size)
-        self.W_o = nn.Linear(size, target_size)
-
-    def first(self, last_BLH: Tensor, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
-        real_BS1 = mask_BS.unsqueeze(-1).to(states_BSD.dtype)
-        mean_BD = (states_BSD * real_BS1).sum(dim=1) / real_BS1.sum(dim=1).clamp(min=1)
-        return torch.tanh(self.W_init(mean_BD)).to(last_BLH.dtype)
-
-    def step(
-        self, y: Tensor, state: BahdanauState, attend: Attend
-    ) -> tuple[Tensor, Tensor, BahdanauState]:
-        query = self.gru_1.step(y, state.s_BH)
-        c, alpha = attend(query)
-        s = self.gru_2.step(c, query)
-        hidden = torch.tanh(self.W_1(s) + self.W_2(y) + self.W_3(c))
-        return hidden, alpha, BahdanauState(s_BH=s, c_BH=state.c_BH)
-
-
-class Notes(nn.Module):
-    """The notes' decoder: scoring network on the previous state, context into the LSTM cell."""
-
-    def __init__(self, config: BahdanauConfig, D: int, target_size: int) -> None:
-        super().__init__()
-        self.lstm = LSTM(config.embedding_size + D, config.hidden_size)
-        self.W_o = nn.Linear(config.hidden_size, target_size)
-
-    def first(self, last_BLH: Tensor, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
-        """The encoder's last state unchanged: no decoder output exists yet."""
-        return torch.cat([last_BLH[:, 0], last_BLH[:, 1]], dim=-1)
-
-    def step(
-        self, y: Tensor, state: BahdanauState, attend: Attend
-    ) -> tuple[Tensor, Tensor, BahdanauState]:
-        c, alpha = attend(state.s_BH)
-        s, cell = self.lstm.step(torch.cat([y, c.to(y.dtype)], dim=-1), state.s_BH, state.c_BH)
-        return s, alpha, BahdanauState(s_BH=s, c_BH=cell)
-
-    def fused(
-        self, y_BTE: Tensor, state: BahdanauState, encoded: BahdanauEncoded, align: Additive
-    ) -> tuple[Tensor, Tensor]:
-        """All steps in one kernel: (s, alpha)."""
-        found = kernels.additive_lstm(
-            y_BTE,
-            encoded.keys_BSA.float(),
-            encoded.states_BSD,
-            encoded.mask_BS,
-            weight_x_GI=self.lstm.W_x,
-            weight_h_GH=self.lstm.W_h,
-            bias_G=self.lstm.b,
-            weight_q_AH=align.W_a.weight,
-            v_A=align.v_a,
-            h0_BH=state.s_BH,
-            precision=operand_precision(y_BTE),
-        )
-        return found.h_BTH, found.weights_BTS
-
-
-DECODERS = {"rnnsearch": RNNsearch, "cgru": ConditionalGRU, "notes": Notes}
 
 
 class Bahdanau(nn.Module):
@@ -276,25 +164,25 @@ class Bahdanau(nn.Module):
             alpha = weigh(e, over_keys(encoded.mask_BS, query))  # (6)
             return mix(alpha, encoded.states_BSD), alpha  # (5)
 
-        hidden, weights, after = self.decoder.step(y, state, attend)
-        hidden = dropped(hidden, self.config.dropout, "readout", noise)
+        moved = self.decoder.step(y, state.s_BH, state.c_BH, attend)
+        hidden = dropped(moved.hidden, self.config.dropout, "readout", noise)
         logits = readout.logits(hidden, self.decoder.W_o.weight, self.decoder.W_o.bias)
-        return Step(logits, weights if want & Want.WEIGHTS else None, after)
+        weights = moved.alpha_BS if want & Want.WEIGHTS else None
+        return Step(logits, weights, BahdanauState(s_BH=moved.s_BH, c_BH=moved.c_BH))
 
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
     ) -> Output:
-        refusal = kernels.serves("additive_lstm", self.source_embedding)
-        if self.config.preset != "notes":
-            refusal = f"preset = {self.config.preset} has no fused kernel"
+        refusal = kernels.serves(self.decoder.kernel, self.source_embedding)
         if refusal is not None:
             took("bahdanau", f"unrolled: {refusal}")
             return unroll(self, batch, noise=noise, want=want)
         encoded = self.encode(batch.source, noise=noise)
+        sentence = Sentence(encoded.keys_BSA, encoded.states_BSD, encoded.mask_BS, encoded.s_0_BH)
         y = self._embedded(batch.target_in_BT)
         y = dropped(y, self.config.dropout, "target", noise)
         took("bahdanau", f"native {operand_precision(y)}")
-        hidden, weights = self.decoder.fused(y, self.start(encoded), encoded, self.align)
+        hidden, weights = self.decoder.fused(y, sentence, self.align)
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
         W_o = self.decoder.W_o
         return read_out(hidden, W_o.weight, W_o.bias, batch, want=want, weights_BTS=weights)

@@ -26,7 +26,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "dates all": {
         "model": {"hidden_size": 192, "embedding_size": 48, "dropout": 0.1},
         "optim": {"lr": 4e-3, "warmup_part": 0.1},
-        "training": {"max_epochs": 3.0, "validate_every": 2580, "label_smoothing": 0.0},
+        "training": {"max_epochs": 2.6, "validate_every": 2238, "label_smoothing": 0.0},
     },
 }
 
