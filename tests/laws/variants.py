@@ -80,6 +80,10 @@ VARIANTS: list[Variant] = [
         Variant("luong", {"bridge": b, "bidirectional": True, "merge": m, "num_layers": 2})
         for b, m in (("copy_h", "sum"), ("linear", "mean"), ("zero", "concat"))
     ),
+    *(
+        Variant("monotonic", {"order": order, "monotonic": monotonic, "window": 2})
+        for order, monotonic in ((0, False), (1, True), (1, False))
+    ),
 ]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

@@ -9,6 +9,7 @@ from typing import Any
 from jumok.errors import ConfigError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
 from jumok.models.luong import Luong, LuongConfig
+from jumok.models.monotonic import Monotonic, MonotonicConfig
 from jumok.models.scratch import BookConfig, Seq2seq
 from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
 from jumok.models.sutskever import Sutskever, SutskeverConfig
@@ -64,6 +65,12 @@ MODELS: dict[str, Entry] = {
         },
     ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
+    "monotonic": Entry(
+        MonotonicConfig,
+        Monotonic,
+        "Wu & Cotterell 2019: exact hard monotonic attention, every alignment summed",
+        experimental=True,
+    ),
 }
 
 
