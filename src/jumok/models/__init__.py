@@ -13,6 +13,7 @@ from jumok.models.monotonic import Monotonic, MonotonicConfig
 from jumok.models.scratch import BookConfig, Seq2seq
 from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
 from jumok.models.sutskever import Sutskever, SutskeverConfig
+from jumok.models.transformer import Transformer, TransformerConfig
 
 __all__ = ["MODELS", "Entry", "entry"]
 
@@ -65,6 +66,12 @@ MODELS: dict[str, Entry] = {
         },
     ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
+    "transformer": Entry(
+        TransformerConfig,
+        Transformer,
+        "Vaswani 2017: self-attention in place of recurrence",
+        experimental=True,
+    ),
     "monotonic": Entry(
         MonotonicConfig,
         Monotonic,

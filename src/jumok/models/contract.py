@@ -14,6 +14,7 @@ from enum import Flag
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from jumok.nn import readout
@@ -148,7 +149,7 @@ def unroll(
     wanted = bool(want & Want.WEIGHTS) and all(w is not None for w in weights)
     maps = dict(encoded.maps) if want & Want.MAPS else {}
     if want & Want.MAPS:
-        maps |= {k: torch.stack([s.maps[k] for s in steps], dim=1) for k in steps[0].maps}
+        maps |= {name: _over_time([s.maps[name] for s in steps]) for name in steps[0].maps}
     return Output(
         log_probs_BT=log_probs_BT,
         uniform_BT=log_p_BTV.mean(dim=-1),
@@ -156,6 +157,12 @@ def unroll(
         weights_BTS=torch.stack([w for w in weights if w is not None], dim=1) if wanted else None,
         maps=maps,
     )
+
+
+def _over_time(rows: list[Tensor]) -> Tensor:
+    """One row a step, (B, T, ...); rows that grow with what was written end in zeros."""
+    widest = rows[-1].shape[-1]
+    return torch.stack([F.pad(row, (0, widest - row.shape[-1])) for row in rows], dim=1)
 
 
 def read_out(

@@ -1,0 +1,124 @@
+"""Multi-head attention: several small attentions side by side, each in its own projection.
+
+Vaswani 2017, 3.2. R heads share D numbers: each has K = D / R of them.
+
+    Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V                               (1)
+    MultiHead(Q, K, V) = Concat(head_1 .. head_R) W_o                               (3.2.2)
+    head_i = Attention(Q W_q,i, K W_k,i, V W_v,i)
+
+A query is (B, D) inside a step or (B, T, D) for all steps at once, as in ``nn.attention``.
+Where nobody wants the weights, PyTorch's fused attention computes the same context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jumok.nn.attention import dot_scores, mix, weigh
+from jumok.records import MapKind, MapSpec
+
+__all__ = ["Memory", "MultiHead", "attend_heads", "by_head", "causal", "head_maps", "written"]
+
+Memory = tuple[Tensor, Tensor]
+"""Keys and values of what can be attended to, (B, R, S, K) each."""
+
+
+class MultiHead(nn.Module):
+    """MultiHead of 3.2.2, without biases, as in the paper."""
+
+    def __init__(self, size: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.W_q = nn.Linear(size, size, bias=False)
+        self.W_k = nn.Linear(size, size, bias=False)
+        self.W_v = nn.Linear(size, size, bias=False)
+        self.W_o = nn.Linear(size, size, bias=False)
+
+    def memory(self, x: Tensor) -> Memory:
+        """Keys and values of ``x``: (B, S, D) -> (B, R, S, K) each, (B, D) -> (B, R, K) each."""
+        return self._split(self.W_k(x)), self._split(self.W_v(x))
+
+    def forward(
+        self, x: Tensor, memory: Memory, mask: Tensor, *, shown: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """What ``x`` finds in ``memory`` and, with ``shown``, the weights of each head.
+
+        x (B, D), mask (B, S) -> (B, D), (B, R, S); x (B, T, D), mask (1 or B, 1 or T, S) ->
+        (B, T, D), (B, R, T, S).
+        """
+        query, mask = self._split(self.W_q(x)), mask.unsqueeze(1)
+        if shown:
+            context, weights = attend_heads(query, memory, mask)
+        else:
+            context, weights = _fused(query, memory, mask), None
+        joined = context.transpose(1, 2) if context.dim() == 4 else context
+        return self.W_o(joined.flatten(-2)), weights
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, R, T, K), (B, D) -> (B, R, K)."""
+        heads = x.unflatten(-1, (self.num_heads, -1))
+        return heads.transpose(1, 2) if heads.dim() == 4 else heads
+
+
+def attend_heads(query: Tensor, memory: Memory, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(context, weights) of every head (1); a head is a row more to ``nn.attention``.
+
+    query (B, R, K) or (B, R, T, K); the mask broadcasts against the weights. A query that may
+    attend nowhere gets zeros.
+    """
+    rows = query.shape[:2]
+    keys, values = (kept.flatten(0, 1) for kept in memory)
+    query = (query * query.shape[-1] ** -0.5).flatten(0, 1)
+    weights = weigh(dot_scores(query, keys).unflatten(0, rows), mask)
+    return mix(weights.flatten(0, 1), values).unflatten(0, rows), weights
+
+
+def _fused(query: Tensor, memory: Memory, mask: Tensor) -> Tensor:
+    """The context of ``attend_heads``; the weights are never kept."""
+    if query.dim() == 3:
+        return _fused(query.unsqueeze(2), memory, mask.unsqueeze(2)).squeeze(2)
+    somewhere = mask.any(dim=-1, keepdim=True)
+    return F.scaled_dot_product_attention(query, *memory, mask | ~somewhere) * somewhere
+
+
+def causal(length: int, device: torch.device) -> Tensor:
+    """(1, T, T): position t may attend to itself and to those before it."""
+    return torch.ones(1, length, length, dtype=torch.bool, device=device).tril()
+
+
+def written(cache: Memory, new: Memory, position_B: Tensor) -> Memory:
+    """``cache`` (C slots) one slot longer, with ``new`` (B, R, K) in each row's ``position``.
+
+    Slot p holds position p in every row, so rows that stand at different positions can share a
+    batch: what lies beyond a row's own position is not real and has to be masked.
+    """
+    slot_C = torch.arange(cache[0].shape[2] + 1, device=position_B.device).view(1, 1, -1, 1)
+    here = slot_C == position_B.view(-1, 1, 1, 1)
+
+    def longer(kept_BRCK: Tensor, one_BRK: Tensor) -> Tensor:
+        one = one_BRK.unsqueeze(2).to(kept_BRCK.dtype)
+        return torch.where(here, one, torch.cat([kept_BRCK, one], dim=2))
+
+    return longer(cache[0], new[0]), longer(cache[1], new[1])
+
+
+def head_maps(
+    place: str, axes: str, kind: MapKind, about: str, *, num_layers: int, num_heads: int
+) -> tuple[MapSpec, ...]:
+    """What ``by_head`` gives: a map for every head of every layer."""
+    numbers = [(n + 1, m + 1) for n in range(num_layers) for m in range(num_heads)]
+    return tuple(MapSpec(f"{place}layer{n}/head{m}", axes, kind, about) for n, m in numbers)
+
+
+def by_head(place: str, layers: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    """``place`` + layer2/head1 -> weights, counted from 1; each layer is (B, R, ...)."""
+    return {
+        f"{place}layer{n}/head{m}": weights
+        for n, heads in enumerate(layers, 1)
+        if heads is not None
+        for m, weights in enumerate(heads.unbind(dim=1), 1)
+    }
