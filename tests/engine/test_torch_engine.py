@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted_model import Planted, places
 
+import jumok.engine
 from jumok.engine import TorchEngine, best_on_device, decode_in_batches
 from jumok.models import MODELS
 from jumok.models.contract import Want
@@ -23,6 +24,7 @@ MODES = (
     SearchOptions(sample=True, nbest=3, temperature=2.0, max_length=9),
 )
 ATTENTIVE = ("luong", "bahdanau", "rnnsearch")
+TINY = (*ATTENTIVE, "cgru", "luong-fast", "attention")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,10 +35,10 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def model_of(name: str, scale: float = 3.0) -> torch.nn.Module:
+def model_of(name: str, scale: float = 3.0, width: int = 20) -> torch.nn.Module:
     """Small, untrained, but with opinions: larger weights make sharper distributions."""
     entry = MODELS[name]
-    sizes = {"embedding_size": 12, "hidden_size": 20}
+    sizes = {"embedding_size": width - 8, "hidden_size": width}
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -223,6 +225,18 @@ def differing(model: torch.nn.Module, draws: int, *, bits: bool, seed: int = 0) 
 @pytest.mark.parametrize("name", ATTENTIVE)
 def test_batch_mates_change_nothing_to_the_last_bit(name) -> None:
     assert differing(model_of(name), 65, bits=True) == 0
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("width", [10, pytest.param(14, marks=pytest.mark.nightly)])
+def test_tiny_widths_that_no_four_divides_change_nothing_either(name, width) -> None:
+    assert differing(model_of(name, width=width), 10, bits=True) == 0
+
+
+def test_tiny_products_show_where_a_row_stands_without_whole_sums(monkeypatch) -> None:
+    """The negative control, and a reminder to drop the mode when the library no longer needs it."""
+    monkeypatch.setattr(jumok.engine, "FEW_OUTPUTS", 0)
+    assert differing(model_of("luong-fast", width=10), 20, bits=True) > 0
 
 
 def test_without_the_recipe_batch_mates_do_show() -> None:
