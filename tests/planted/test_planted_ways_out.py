@@ -350,14 +350,7 @@ def test_an_exported_step_attends_alike(mechanism: Mechanism, tmp_path: Path) ->
     check_export(mechanism, tmp_path)
 
 
-not_yet = pytest.mark.xfail(
-    reason="location chooses a branch by the source's length, which a traced graph cannot"
-)
-OTHERS = [
-    pytest.param(m, marks=not_yet) if m.options.get("score") == "location" else m
-    for m in MECHANISMS
-    if m not in EXPORTED
-]
+OTHERS = [m for m in MECHANISMS if m not in EXPORTED]
 
 
 @no_export

@@ -255,12 +255,9 @@ class Location(nn.Module):
             )
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
-        length = keys.shape[1]
-        scores = self.W_a(query)
-        if length <= self.maximum_length:
-            return scores[..., :length]
         # Only padding can reach beyond the maximum here: `check` has refused the rest.
-        return torch.nn.functional.pad(scores, (0, length - self.maximum_length))
+        position_S = torch.arange(keys.shape[1], device=keys.device)
+        return self.W_a(query)[..., position_S.clamp(max=self.maximum_length - 1)]
 
 
 def build_score(
