@@ -75,7 +75,7 @@ def test_a_stream_gives_what_load_gives_as_often_as_asked(tmp_path: Path) -> Non
     for _ in range(2):
         assert list(pairs) == list(loaded)
         assert (pairs.rows, pairs.notes) == (5, loaded.notes)
-    assert "1 of 6 lines are bad" in pairs.notes[0]
+    assert "1 of 6 lines is bad" in pairs.notes[0]
 
 
 def _peak_of_stream(path: Path, rows: int) -> int:

@@ -77,7 +77,7 @@ def test_csv_after_a_line_that_cannot_be_decoded_keeps_its_line_numbers(write) -
 def test_parallel_files_pair_line_by_line(write) -> None:
     corpus = load((write("t.de", "ein\nzwei\n\n"), write("t.en", "one\ntwo\n\n")))
     assert corpus.pairs() == [("ein", "one"), ("zwei", "two")]
-    assert corpus.notes == ("1 blank line skipped.",)
+    assert corpus.notes == ("t.de + t.en: 1 blank line skipped.",)
     assert corpus[1].where == "t.de:2"
 
 
@@ -248,7 +248,7 @@ def test_a_line_with_too_few_columns_is_shown_with_what_to_do(write) -> None:
     corpus = load(name, on_bad="skip")
     assert corpus.pairs() == ROWS + ROWS
     assert corpus.notes == (
-        "2 of 108 lines are bad and skipped; the first: pairs.tsv:54: 1 column, "
+        "pairs.tsv: 2 of 108 lines are bad and skipped; the first: pairs.tsv:54: 1 column, "
         "expected 2 (source<TAB>target)",
     )
 
@@ -275,7 +275,7 @@ def test_another_separator_is_recognised_and_named(write, sep: str, shown: str) 
 def test_an_empty_field_is_refused_unless_allowed(write, line: str, side: str) -> None:
     said = message(DataError, write("p.tsv", f"x\ty\n{line}\n"))
     assert said.startswith(f"p.tsv:2: the {side} is empty.")
-    assert "load(empty='keep') allows it" in said
+    assert "fill it in; --keep-empty takes it as it is; --skip-bad drops such lines" in said
     kept = load("p.tsv", empty="keep").pairs()[1]
     assert kept == tuple(line.removesuffix("\r").split("\t"))
 
@@ -283,7 +283,7 @@ def test_an_empty_field_is_refused_unless_allowed(write, line: str, side: str) -
 def test_blank_rows_are_skipped_with_a_note(write) -> None:
     corpus = load(write("p.tsv", "\na\tb\n  \n\t\nc\td\n\n"))
     assert corpus.pairs() == [("a", "b"), ("c", "d")]
-    assert corpus.notes == ("4 blank lines skipped.",)
+    assert corpus.notes == ("p.tsv: 4 blank lines skipped.",)
     assert [e.where for e in corpus] == ["p.tsv:2", "p.tsv:5"]
 
 
@@ -292,7 +292,10 @@ def test_an_over_long_line_is_refused_or_dropped_but_never_cut(write) -> None:
     assert message(DataError, name, max_length=30).startswith(
         "p.tsv:2: the target has 31 characters, more than 30.\n  | " + "x" * 31
     )
-    assert "--skip-long drops such lines (2 of 3 here)" in message(DataError, name, max_length=30)
+    assert (
+        "shorten it; --max-characters 31 takes it; --skip-long drops such lines (2 of 3 here)"
+        in message(DataError, name, max_length=30)
+    )
     dropped = load(name, max_length=30, on_long="skip")
     assert dropped.pairs() == [("a", "b")]
     assert "2 of 3 lines are over-long (> 30 characters) and skipped" in dropped.notes[0]
@@ -310,7 +313,7 @@ def test_bad_lines_and_long_lines_are_counted_apart(write) -> None:
     name = write("p.tsv", f"a\tb\nbad\n{'y' * 37}\td\nbad\n")
     assert "--skip-bad drops such lines (2 of 4 here)" in message(DataError, name, max_length=30)
     both = load(name, max_length=30, on_bad="skip", on_long="skip")
-    assert ["2 of 4 lines are bad" in both.notes[0], "1 of 4 lines are over" in both.notes[1]] == [
+    assert ["2 of 4 lines are bad" in both.notes[0], "1 of 4 lines is over" in both.notes[1]] == [
         True,
         True,
     ]
@@ -341,7 +344,7 @@ def test_texts_are_normalised_and_counted(write) -> None:
     nfc = load(name)
     assert nfc.sources == ("é", "é", "ﬁ")
     assert nfc.targets == ("x", "ö", "z")
-    assert nfc.notes == ("2 rows not in NFC: normalised.",)
+    assert nfc.notes == ("p.tsv: 2 rows not in NFC: normalised.",)
     assert load(name, normalise="NFD").sources == ("e\u0301", "e\u0301", "ﬁ")
     assert load(name, normalise="NFKC").sources == ("é", "é", "fi")
     raw = load(name, normalise="none")

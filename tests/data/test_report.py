@@ -123,8 +123,8 @@ def test_unseen_symbols_are_named_with_their_codes() -> None:
     dev = Corpus.of([("가 x\u0301", "target 뷁뷁"), ("b", "e")], "dev")
     found = report(Corpus.of(plain()), dev)
     assert said(found, "1 character of the target never occurs in training, in 1 of 2 (50.0%) rows")
-    assert said(found, "never produced: 뷁 (U+BDC1) 2 times")
-    assert said(found, "of the source never occur", "read as unknown", "◌\u0301 (U+0301) 1 times")
+    assert said(found, "never produced where symbols are characters: 뷁 (U+BDC1) twice")
+    assert said(found, "of the source never occur", "read as unknown", "◌\u0301 (U+0301) once")
 
 
 def test_columns_that_changed_places_are_noticed_by_script_and_by_words() -> None:

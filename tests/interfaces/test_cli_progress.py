@@ -70,7 +70,7 @@ def test_every_other_event_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> 
         "  another thread count",
         "step 4 skipped: loss not finite (2 rows)",
         "could not save: no space left; training goes on",
-        "stopped by time at epoch 1.5; the model of step 7 was chosen",
+        "its time is up: stopped at epoch 1.5; the model of step 7 was chosen",
         "a sentence",
     ]
 
@@ -125,3 +125,15 @@ def test_on_a_terminal_there_is_a_bar(
     assert "about 1:05 left" in said
     assert "25%" in said
     assert said.rstrip().endswith("the model of step 7 was chosen")
+
+
+def test_the_speed_of_a_resumed_run_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """2,000 s lie before the interruption; 300 symbols in each 2 s after it are 150 a second."""
+    with Progress() as progress:
+        progress(Resumed(step=1000, folder="runs/x", notes=()))
+        progress(step(1001))
+        progress._last_line = -math.inf
+        progress(step(1003))
+    said = capsys.readouterr().err.splitlines()
+    assert "symbols/s" not in said[1]
+    assert "75 symbols/s" in said[2]

@@ -93,7 +93,9 @@ def test_the_record_of_a_model_is_a_configuration(jumok: Call, pairs: Path) -> N
         (("--optim.lr", "fast"), '--optim.lr: expected a number, got "fast".'),
         (("--config", "no.toml"), "no.toml: there is no such configuration file."),
         (("--languages", "ko"), "--languages is for @dates alone."),
-        (("--resume", "nowhere"), "nowhere does not exist."),
+        (("--device", "quantum"), "--device 'quantum' is no device."),
+        (("--training.choose_by", "rouge"), "validation gives no such score"),
+        (("--from", "nowhere"), "nowhere does not exist."),
     ],
 )
 def test_a_refusal_comes_before_anything_is_written(

@@ -15,6 +15,7 @@ from jumok.interfaces.cli.app import COMMANDS, examples, make_app
 from jumok.interfaces.cli.frame import run
 from jumok.interfaces.cli.groups import one_or_two, seconds
 from jumok.interfaces.cli.keys import take_keys
+from jumok.interfaces.cli.models import captions
 
 SRC = Path(__file__).parent.parent.parent / "src"
 
@@ -67,6 +68,29 @@ def test_every_option_of_every_command_says_what_it_is(name: str) -> None:
     collection = make_app(name)[name].assemble_argument_collection(parse_docstring=True)
     mute = [a.name for a in collection if a.parameter.parse and a.show and not a.parameter.help]
     assert not mute
+
+
+@pytest.mark.parametrize("name", ["train", "init"])
+def test_help_lists_every_model_with_its_caption(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read from the registry's source without importing it, so that help stays quick."""
+    from jumok.models import MODELS
+
+    assert captions() == {k: (entry.about, entry.experimental) for k, entry in MODELS.items()}
+    run([name, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for model, entry in MODELS.items():
+        mark = " (experimental)" if entry.experimental else ""
+        assert f"{model} {entry.about}{mark}" in shown
+
+
+def test_a_text_in_the_place_of_a_file_is_answered_with_the_way_to_give_one() -> None:
+    said = error("translate", "runs/none", "it's 값")
+    assert said == (
+        "it's 값: there is no such file.\n"
+        "  hint: for one text: echo 'it'\"'\"'s 값' | jumok translate runs/none"
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jumok.errors import UsageError
+from jumok.errors import DataError, UsageError
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
 from jumok.interfaces.work.corpora import describe, read_pairs, three_ways
@@ -38,7 +39,7 @@ def test_what_is_given_is_taken_and_what_is_not_is_held_out(files: Path) -> None
     train, dev, test = sides(files, False, False)
     assert train + dev + test == 120 and dev > 0 and test > 0
     train, dev, test = sides(files, True, False)
-    assert (train + test, dev) == (120, 7) and 0 < test < 60
+    assert (train, dev, test) == (120, 7, 0)  # who names dev wants all of it trained on
     train, dev, test = sides(files, False, True)
     assert (train + dev, test) == (120, 5) and 0 < dev < 60
     assert sides(files, True, True) == [120, 7, 5]
@@ -69,6 +70,31 @@ def test_options_of_reading_arrive(tmp_path: Path) -> None:
     path.write_bytes("뜻|말|소리\n나|다|가\n고장\n".encode("cp949"))
     reading = Reading(columns="소리,말", header="yes", sep="|", encoding="cp949", skip_bad=True)
     assert read_pairs((str(path),), reading).pairs() == [("가", "다")]
+
+
+def test_what_is_too_long_empty_or_wrapped_in_spaces_is_taken_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(f'"a ",{"b" * 31}\nc,\n', encoding="utf-8")
+    reading = Reading(format="csv", strip=True, keep_empty=True, max_characters=31)
+    assert read_pairs((str(path),), reading).pairs() == [("a", "b" * 31), ("c", "")]
+    for less, said in (
+        (replace(reading, format=None), r"x.txt:1: 1 column, expected 2"),
+        (replace(reading, keep_empty=False), r"x.txt:2: the target is empty.*\n.*\n.*--keep-empty"),
+        (replace(reading, max_characters=30), r"--max-characters 31 takes it"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read_pairs((str(path),), less)
+    unlimited = replace(reading, max_characters=0)
+    path.write_text(f"a,{'b' * 10_001}\n", encoding="utf-8")
+    assert len(read_pairs((str(path),), unlimited).targets[0]) == 10_001
+    assert read_pairs((str(path),), replace(unlimited, strip=False)).sources == ("a",)
+
+
+def test_the_symbols_that_training_would_choose_are_told(files: Path) -> None:
+    found = describe(DataRequest(data=(str(files / "pairs.tsv"),)))
+    assert "jumok train would take the source's symbols to be character, because short" in (
+        " ".join(found.notes)
+    )
 
 
 def test_no_data_is_a_question() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jumok.store import latest_good, open_folder
+from jumok.store import latest_good, open_folder, save_folder
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "jumok"
 GOLDEN = Path(__file__).parent / "golden"
@@ -66,3 +66,11 @@ def test_every_format_ever_released_is_still_read() -> None:
         found = latest_good(folder)
         assert found is not None and found.step == 7
         assert json.loads(found.folder.text("cursor.json")) == {"step": 7}
+
+
+def test_a_folder_can_hold_every_file_that_the_house_writes(tmp_path: Path) -> None:
+    """The parts of an exported bundle are among them."""
+    names = ("encoder.onnx", "step.onnx", "bundle.json", "model.safetensors")
+    save_folder(tmp_path / "m", {name: name.encode() for name in names})
+    folder = open_folder(tmp_path / "m")
+    assert {name: folder.text(name) for name in names} == {name: name for name in names}

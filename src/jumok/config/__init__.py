@@ -30,6 +30,7 @@ __all__ = [
     "merge",
     "override",
     "parse_toml",
+    "read",
     "read_toml",
     "to_dict",
     "to_toml",
@@ -72,16 +73,27 @@ def build(
     Every layer is checked by itself, so that a message names the layer at fault.
     """
     tree = Tree(cls=cls, types=types)
-    layers = (
-        tree.read(preset),
-        dataclasses.replace(tree, where=where).read(file),
-        tree.read_flags(flags),
-    )
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = merge(merged, layer)
-    made: C = tree.construct(merged)
+    said = read(cls, file=file, flags=flags, where=where, types=types)
+    made: C = tree.construct(merge(tree.read(preset), said))
     return made
+
+
+def read(
+    cls: type,
+    *,
+    file: Mapping[str, Any] = NO_KEYS,
+    flags: Mapping[str, str] = NO_KEYS,
+    where: str = "",
+    types: Types = NO_TYPES,
+) -> dict[str, Any]:
+    """What flags over a file say, nested and typed, with nothing filled in.
+
+    For a first look: every key is known and every value of its type, or it is a ConfigError.
+    Whether the values go together is seen by ``build``.
+    """
+    tree = Tree(cls=cls, types=types)
+    below = dataclasses.replace(tree, where=where).read(file)
+    return merge(below, tree.read_flags(flags))
 
 
 def override(cfg: C, flags: Mapping[str, str]) -> C:

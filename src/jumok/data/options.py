@@ -105,19 +105,20 @@ class Tally:
     first_skipped: dict[str, DataError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def close(self, options: ReadOptions, lines_read: int) -> None:
-        """Writes the counts down as notes, once all rows are drawn."""
+    def close(self, options: ReadOptions, lines_read: int, name: str) -> None:
+        """Writes the counts down as notes on ``name``, once all rows are drawn."""
         for kind, count in self.skipped.items():
             what = "bad" if kind == "bad" else f"over-long (> {options.max_length:,} characters)"
             first = str(self.first_skipped[kind]).split("\n")[0]
             self.notes.append(
-                f"{count:,} of {lines_read:,} lines are {what} and skipped; the first: {first}"
+                f"{name}: {count:,} of {lines_read:,} lines {'is' if count == 1 else 'are'} {what} "
+                f"and skipped; the first: {first}"
             )
         if self.blank:
-            self.notes.append(f"{counted(self.blank, 'blank line')} skipped.")
+            self.notes.append(f"{name}: {counted(self.blank, 'blank line')} skipped.")
         if self.changed:
             self.notes.append(
-                f"{counted(self.changed, 'row')} not in {options.normalise}: normalised."
+                f"{name}: {counted(self.changed, 'row')} not in {options.normalise}: normalised."
             )
 
 

@@ -149,7 +149,7 @@ def _fault(source: str, target: str, options: ReadOptions) -> tuple[str, str] | 
         if "\n" in text:
             return f"the {side} holds a line break.", "replace it by a space"
         if options.empty == "refuse" and not text.strip():
-            return f"the {side} is empty.", "fill it in (load(empty='keep') allows it)"
+            return f"the {side} is empty.", "fill it in; --keep-empty takes it as it is"
     return None
 
 
@@ -164,7 +164,7 @@ def _too_long(item: Record, options: ReadOptions) -> Problem | None:
         kind="long",
         message=f"the {side} has {longest:,} characters, more than {limit:,}.",
         excerpt=item[1] if side == "source" else item[2],
-        hint=f"shorten it (load(max_length={longest}) keeps it)",
+        hint=f"shorten it; --max-characters {longest} takes it",
     )
 
 
@@ -243,4 +243,4 @@ def records(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record]
             raise _refusal(item, stream, name, 1)
         tally.first_skipped.setdefault(item.kind, item.error(name))
         tally.skipped[item.kind] = tally.skipped.get(item.kind, 0) + 1
-    tally.close(options, last)
+    tally.close(options, last, path_name(path))

@@ -36,6 +36,10 @@ def _scripts(found: tuple[Script, ...]) -> str:
     return ", ".join(f"{s.name} {s.share:.0%} ({s.symbols} different)" for s in large)
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else "twice" if count == 2 else f"{count:,} times"
+
+
 def _quoted(text: str) -> str:
     return f"“{printable(text, 40)}”"
 
@@ -100,10 +104,10 @@ def _leak(held: Held) -> Iterator[str]:
             "Look at seen and unseen inputs apart, or split by source."
         )
         yield f"  such as {', '.join(held.leak_examples[:3])}"
-    near = held.near_rows - held.leaked_rows
+    near, more = held.near_rows - held.leaked_rows, "more " if held.leaked_rows else ""
     if near:
         yield (
-            f"near leak: {_share(near, held.rows)} more rows have a source that is in training "
+            f"near leak: {_share(near, held.rows)} {more}rows have a source that is in training "
             "but for case, spaces or punctuation."
         )
     if not held.near_rows:
@@ -113,8 +117,9 @@ def _leak(held: Held) -> Iterator[str]:
 def _symbols(side: str, unseen: Unseen, rows: int) -> Iterator[str]:
     if not unseen.symbol_count:
         return
-    worst = ", ".join(f"{symbol_name(s)} {n:,} times" for s, n in unseen.symbols[:5])
+    worst = ", ".join(f"{symbol_name(s)} {_times(n)}" for s, n in unseen.symbols[:5])
     meaning = "never produced" if side == "target" else "read as unknown"
+    meaning += " where symbols are characters"
     verb = "occurs" if unseen.symbol_count == 1 else "occur"
     yield (
         f"{counted(unseen.symbol_count, 'character')} of the {side} never {verb} in training, in "

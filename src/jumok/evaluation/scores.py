@@ -93,7 +93,7 @@ class Scores:
         """Lines for people: the whole, its parts, the intervals and how they were made."""
         parts = [("all", self.whole), ("seen in training", self.seen), ("never seen", self.unseen)]
         if len(self.by_length) > 1:
-            parts += [(f"length {b.shortest}-{b.longest}", b.scores) for b in self.by_length]
+            parts += [(f"length {_span(b)}", b.scores) for b in self.by_length]
         lines = table.parts([(name, part) for name, part in parts if part is not None])
         lines += ["", table.WILSON, *table.bootstrap(self.intervals, self.resamples, self.seed)]
         if not self.bleu_defined:
@@ -169,6 +169,11 @@ def _lengths(sources: Sequence[str], unit: str) -> np.ndarray:
             return np.array([len(source.split()) for source in sources])
         case _:
             raise UsageError(f"`length_unit` ({unit!r}) must be 'character' or 'word'.")
+
+
+def _span(bucket: LengthBucket) -> str:
+    low, high = bucket.shortest, bucket.longest
+    return f"{low}" if low == high else f"{low}-{high}"
 
 
 def _by_length(lengths_N: np.ndarray, counts_NC: np.ndarray) -> tuple[LengthBucket, ...]:

@@ -11,7 +11,7 @@ from jumok.evaluation.slices import Slice
 __all__ = ["WILSON", "align", "bootstrap", "parts"]
 
 WILSON = "95% beside exact match: Wilson's interval, which keeps its width at 0% and 100%."
-HEAD = ("", "rows", "exact match", "95%", "CER", "WER", "BLEU", "chrF")
+HEAD = ("", "inputs", "exact match", "95%", "CER", "WER", "BLEU", "chrF")
 
 
 def align(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -28,11 +28,13 @@ from jumok.training.data import TrainingData
 from jumok.training.events import Done, Listener
 from jumok.training.trainer import fit as train_network
 
-__all__ = ["codec_of", "fit", "make_translator", "training_data", "validator"]
+__all__ = ["SCORES", "codec_of", "fit", "make_translator", "training_data", "validator"]
 
 NO_FILES: Mapping[str, bytes] = {}
 PIECE = 1 << 20
 """Numbers that are hashed at a time."""
+SCORES = ("exact_match", "cer", "wer", "bleu", "chrf")
+"""What validation gives, and ``training.choose_by`` can name."""
 
 
 def codec_of(train: Train, options: DataOptions) -> PairCodec:
@@ -167,8 +169,7 @@ def validator(translator: Translator, dev: Corpus) -> Callable[[nn.Module], Mapp
     def validate(network: nn.Module) -> Mapping[str, float]:
         outputs = replace(translator, network=network).outputs(sources, options, batch_size=256)
         scores = score(sources, outputs, references, resamples=0)
-        names = ("exact_match", "cer", "wer", "bleu", "chrf")
-        return {name: getattr(scores, name) for name in names}
+        return {name: getattr(scores, name) for name in SCORES}
 
     return validate
 

@@ -16,7 +16,7 @@ from jumok.interfaces.fitting import fit as fit_translator
 from jumok.interfaces.streaming import StreamedCorpus, Train
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.evaluating import evaluate_model
-from jumok.interfaces.work.running import traits_of
+from jumok.interfaces.work.planning import traits_of
 from jumok.recipes.options import run_config
 from jumok.recipes.rule import choose
 from jumok.training.events import Done, Event, Validation
@@ -47,8 +47,7 @@ def build(name: str, train: Train, **options: Any) -> Translator:
     """
     names = ("data", "optim", "training", "search")
     sections: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
-    given = {f"data.{k}": str(v) for k, v in sections.get("data", {}).items() if v is not None}
-    traits, _ = traits_of(train, given)
+    traits, _ = traits_of(train, sections.get("data", {}))
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
     preset = config.merge(choice.preset, {})
     run = run_config(name, preset=preset, file={**sections, "model": options})

@@ -23,7 +23,15 @@ class Reading:
     skip_bad: bool = False
     """Leave out and count lines that cannot be used, instead of stopping at the first."""
     skip_long: bool = False
-    """Leave out and count pairs that are too long, instead of stopping at the first."""
+    """Leave out and count pairs over --max-characters, instead of stopping at the first."""
+    max_characters: int = 10_000
+    """Most characters of one text; 0 is no limit."""
+    keep_empty: bool = False
+    """Take pairs with an empty source or target, which are bad lines otherwise."""
+    strip: bool = False
+    """Drop white space at the beginning and the end of every text."""
+    format: Literal["tsv", "csv", "jsonl"] | None = None
+    """What the files are, if their names do not say it; tsv knows no quotes, csv does."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from jumok.models import entry
 from jumok.search.options import SearchOptions
 from jumok.training.options import Optim, Training
 
-__all__ = ["DataOptions", "RunConfig", "run_config", "run_from_toml", "run_to_toml"]
+__all__ = ["DataOptions", "RunConfig", "asked_of", "run_config", "run_from_toml", "run_to_toml"]
 
 Unit = Literal["character", "grapheme", "jamo", "word", "space", "bpe", "unigram"]
 
@@ -85,6 +85,17 @@ def run_config(
         where=where,
         types={"model": found.config},
     )
+
+
+def asked_of(
+    model_name: str, *, file: Mapping[str, Any], flags: Mapping[str, str], where: str = ""
+) -> dict[str, Any]:
+    """What flags over a file say for this model, nested and typed; ConfigError for a wrong key.
+
+    It needs no data, so it comes before they are read.
+    """
+    types = {"model": entry(model_name).config}
+    return config.read(RunConfig, file=_without_name(file), flags=flags, where=where, types=types)
 
 
 def model_name_in(file: Mapping[str, Any]) -> str | None:

@@ -40,6 +40,9 @@ CAPS: Mapping[str, int] = {
     "chosen.safetensors": 1 << 40,
     "cursor.json": 64 * MIB,
     "request.json": 1 << 20,
+    "encoder.onnx": 1 << 40,
+    "step.onnx": 1 << 40,
+    "bundle.json": MIB,
 }
 """Every name a file of a folder may have, and the most bytes it may hold."""
 

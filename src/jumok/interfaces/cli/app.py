@@ -10,6 +10,8 @@ from typing import Any
 
 from cyclopts import App, Parameter
 
+from jumok.interfaces.cli.models import model_list
+
 __all__ = ["COMMANDS", "examples", "make_app"]
 
 COMMANDS = (
@@ -25,6 +27,8 @@ COMMANDS = (
     "doctor",
 )
 """Each is a module here, with a function of its own name and ``EXAMPLES``, two command lines."""
+CHOOSING = ("train", "init")
+"""Commands with ``--model NAME``."""
 
 _ABOUT = "Train, read and ship sequence-to-sequence models whose attention you can see."
 _CODES = (
@@ -50,9 +54,16 @@ def make_app(wanted: str | None = None) -> App:
             _command(name),
             name=name,
             sort_key=order,
-            help_epilogue="Examples:" + "".join(f"\n  {line}" for line in examples(name)),
+            help_epilogue=_epilogue(name),
         )
     return app
+
+
+def _epilogue(name: str) -> str:
+    """The models, where one is chosen, and the examples."""
+    lines = "".join(f"\n  {line}" for line in examples(name))
+    models = f"{model_list()}\n\n" if name in CHOOSING else ""
+    return f"{models}Examples:{lines}"
 
 
 def examples(name: str) -> tuple[str, ...]:

@@ -29,9 +29,10 @@ def data(
     files
         One file of pairs, two parallel files, - for standard input, or a built-in task.
     dev
-        Pairs that choose the model; two parallel files with a comma between.
+        Pairs that choose the model; two parallel files with a comma between. By default a part
+        of the data.
     test
-        Pairs read once, after the choice.
+        Pairs read once, after the choice; with --dev none are held out for it.
     seed
         The seed of the split.
     json

@@ -25,7 +25,7 @@ def init(
     Parameters
     ----------
     model
-        The model whose keys are wanted.
+        The model whose keys are wanted, one of those below.
     config
         Start from this file and fill in what it leaves out.
     plain

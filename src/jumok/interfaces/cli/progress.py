@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
+_REASONS = {
+    "epochs": "all epochs are done",
+    "steps": "all steps are done",
+    "time": "its time is up",
+    "patience": "it gets no better",
+}
+"""Why a run is over."""
 _QUIET_SECONDS = 10.0
 """Off a terminal a line about the loss comes at most this often."""
 
@@ -29,6 +36,8 @@ class Progress:
         self._json = json
         self._quiet = quiet
         self._tokens = 0
+        self._before: float | None = 0.0
+        """Seconds that are not ours to divide by; None until a resumed run has said them."""
         self._last_line = -math.inf
         self._bar: Bar | None = None
         self._on_terminal = sys.stderr.isatty() and not quiet
@@ -81,6 +90,7 @@ class Progress:
                 rows = f" ({len(record['rows'])} rows)"
                 self.tell(f"step {record['step']} skipped: {record['reason']} not finite{rows}")
             case "resumed":
+                self._before = None
                 self.tell(f"going on from step {record['step']} of {record['folder']}")
                 for remark in record["notes"]:
                     self.tell(f"  {remark}")
@@ -88,16 +98,20 @@ class Progress:
                 self.tell(f"could not save: {record['message']}; training goes on")
             case "done":
                 self._stop()
+                why = _REASONS.get(record["reason"], record["reason"])
                 self.tell(
-                    f"stopped by {record['reason']} at epoch {record['epoch']:.1f}; "
+                    f"{why}: stopped at epoch {record['epoch']:.1f}; "
                     f"the model of step {record['chosen_step']} was chosen"
                 )
 
     def _step(self, record: Mapping[str, Any]) -> None:
+        if self._before is None:  # what came before the interruption counts for neither
+            self._before, self._tokens = record["seconds"], -record["tokens"]
         self._tokens += record["tokens"]
-        speed = self._tokens / record["seconds"] if record["seconds"] else 0.0
+        took = record["seconds"] - self._before
+        speed = f"{self._tokens / took:,.0f} symbols/s" if took else "going on"
         loss = record["loss"] if record["loss"] is not None else math.nan
-        said = f"loss {loss:.4f}  {speed:,.0f} symbols/s  {_left(record['seconds_left'])}"
+        said = f"loss {loss:.4f}  {speed}  {_left(record['seconds_left'])}"
         if self._on_terminal:
             self._drawn().update(self._drawn().task_ids[0], completed=record["fraction"], said=said)
         elif time.monotonic() - self._last_line >= _QUIET_SECONDS:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from jumok.errors import UsageError
 
 __all__ = ["SCHEMA", "close_quietly", "input_lines", "json_line", "note", "say", "use_utf8"]
 
@@ -43,8 +46,17 @@ def _list(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else list(value)
 
 
-def input_lines(path: str, encoding: str) -> Iterator[str]:
-    """The lines of a file or, for ``-``, of standard input; a line that is no text is an error."""
+def input_lines(path: str, encoding: str, model: str) -> Iterator[str]:
+    """The lines of a file or, for ``-``, of standard input; a line that is no text is an error.
+
+    Raises:
+        UsageError: there is no such file, told before ``model`` is opened.
+    """
+    if path != "-" and not os.path.exists(path):
+        raise UsageError(
+            f"{path}: there is no such file.",
+            hint=f"for one text: echo {shlex.quote(path)} | jumok translate {model}",
+        )
     from jumok.data.corpus import stream_sources
 
     return stream_sources(path, encoding=encoding)

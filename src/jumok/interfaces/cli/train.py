@@ -60,11 +60,12 @@ def train(
         Pairs that choose the model; two parallel files with a comma between. By default a part
         of the data.
     test
-        Pairs read once, after the choice. By default a part of the data.
+        Pairs read once, after the choice. By default a part of the data; with --dev none, and
+        the score at the end is that of dev.
     out
         The model folder; by default runs/ and the name of the data.
     model
-        Which model; by default the data decide and the reason is printed.
+        Which model of those below; by default the data decide and the reason is printed.
     config
         A TOML file of keys, such as jumok init or a model folder's config.toml.
     resume

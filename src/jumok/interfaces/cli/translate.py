@@ -77,7 +77,7 @@ def translate(
         bits=not fast,
         machine=machine,
     )
-    for found in decoding.translate(request, input_lines(file, encoding)):
+    for found in decoding.translate(request, input_lines(file, encoding, model)):
         if json:
             json_line({**as_json(found), "nbest": [as_json(one) for one in found.nbest]})
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from jumok import config, kernels
 from jumok.data.building import build_vocabulary
@@ -13,29 +14,71 @@ from jumok.data.encoded import PairCodec
 from jumok.data.text import normalise
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
+from jumok.errors import UsageError
 from jumok.interfaces.fitting import make_translator
+from jumok.interfaces.model_files import make_network
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import Train
 from jumok.interfaces.translator import Translator
+from jumok.interfaces.work.planning import refuse_together
 from jumok.recipes.rule import Traits, choose
 
-__all__ = ["grown", "started_from"]
+__all__ = ["grown", "old_model", "started_from"]
 
 LEARNT = ("bpe", "unigram")
+OF_THE_CODEC = (
+    *("source_unit", "target_unit", "source_size", "target_size"),
+    *("shared", "min_count", "normalisation"),
+)
+"""Keys of the section ``data`` that a model cannot change any more."""
+
+
+def old_model(request: TrainRequest, flags: Mapping[str, str]) -> Translator:
+    """The model of ``request.start_from``; what is asked of it is checked before data are read.
+
+    Raises:
+        ConfigError: an unknown key, or a wrong value.
+        UsageError: a key that would make another model of it.
+    """
+    old = Translator.load(str(request.start_from))
+    refuse_together(request, old.name)
+    asked = config.override(old.run, {**flags, **request.keys})
+    if asked.model != old.run.model:
+        _shapes(old, make_network(old.name, asked.model, old.codec), request)
+    for key in request.keys:
+        section, _, name = key.partition(".")
+        if section == "data" and name in OF_THE_CODEC:
+            raise UsageError(
+                f"--{key} does not go together with --from: units and vocabulary are those of "
+                f"{request.start_from}.",
+                hint=f"leave out --{key}, or train anew without --from.",
+            )
+    return old
+
+
+def _shapes(old: Translator, asked: nn.Module, request: TrainRequest) -> None:
+    """Refuses a network into which the old weights do not fit."""
+    shapes = [{k: v.shape for k, v in n.state_dict().items()} for n in (old.network, asked)]
+    if shapes[0] != shapes[1]:
+        keys = " ".join(f"--{key} {v}" for key, v in request.keys.items() if key[:6] == "model.")
+        raise UsageError(
+            f"{keys}: the weights of {request.start_from} do not fit such a model.",
+            hint="leave it out, or train anew without --from.",
+        )
 
 
 def started_from(
+    old: Translator,
     request: TrainRequest,
     train: Train,
     flags: Mapping[str, str],
     tell: Callable[[str], None],
 ) -> Translator:
-    """The model of ``request.start_from`` ready for other data, its vocabulary grown.
+    """The ``old`` model of ``request.start_from`` ready for other data, its vocabulary grown.
 
     Configuration and weights are the old model's; schedule and length of training follow the
     new data. Weights of symbols that are new are drawn as for a new model.
     """
-    old = Translator.load(str(request.start_from))
     codec = grown(old.codec, train, tell)
     unit = old.run.data.source_unit
     traits = Traits(
@@ -51,6 +94,7 @@ def started_from(
         "training.patience": str(rule["patience"]),
     }
     run = config.override(old.run, {**kept, **flags, **request.keys})
+    codec = replace(codec, max_source=run.data.max_source, max_target=run.data.max_target)
     fresh = make_translator(old.name, run, codec, train)
     _inherit(old, fresh)
     tell(f"going on from {request.start_from} ({old.name}) with {len(train):,} pairs.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jumok.data.corpus import Corpus, load, parse_columns, stream
@@ -11,6 +12,7 @@ from jumok.data.report import DataReport, report
 from jumok.data.split import MIN_SOURCES, distinct_sources
 from jumok.data.tasks import TaskData, parse
 from jumok.data.text import Form
+from jumok.data.units import choose_unit
 from jumok.errors import UsageError
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
@@ -52,6 +54,10 @@ def _how(reading: Reading, form: Form) -> dict[str, Any]:
         "normalise": form,
         "on_bad": "skip" if reading.skip_bad else "refuse",
         "on_long": "skip" if reading.skip_long else "refuse",
+        "max_length": reading.max_characters or None,
+        "empty": "keep" if reading.keep_empty else "refuse",
+        "strip": reading.strip,
+        "format": reading.format,
     }
 
 
@@ -65,7 +71,11 @@ def three_ways(
     form: Form = "NFC",
     task_options: Mapping[str, Any] = NO_OPTIONS,
 ) -> TaskData:
-    """Train, dev and test: what is not given is held out of ``data`` by a hash of the source."""
+    """Train, dev and test: what is not given is held out of ``data`` by a hash of the source.
+
+    With dev and no test given, nothing is held out: who names dev wants all of ``data`` trained
+    on, and the score at the end is dev's, called what it is.
+    """
     if is_task(data):
         made = parse(data[0])(**task_options)
         return TaskData(
@@ -91,9 +101,9 @@ def streamed_ways(
 ) -> tuple[TaskData, StreamedCorpus]:
     """As ``three_ways`` for files; of train there is a sample in memory, and the stream."""
     given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
-    sizes = [None if side is None else 0 for side in given]
+    sizes = _held_out(given[0] is not None, given[1] is not None)
     whole = stream(_paths(data), **_how(reading, form))
-    train, held_dev, held_test = divide(whole, seed, dev=sizes[0], test=sizes[1])
+    train, held_dev, held_test = divide(whole, seed, **sizes)
     made = TaskData(
         train=train.sample,
         dev=held_dev if given[0] is None else given[0],
@@ -106,8 +116,8 @@ def streamed_ways(
 def _divided(whole: Corpus, dev: Corpus | None, test: Corpus | None, seed: int) -> TaskData:
     """``whole`` without what must be held out of it."""
     train, held_dev, held_test = whole, whole[:0], whole[:0]
-    if dev is None or test is None:
-        sizes = {"dev": None if dev is None else 0, "test": None if test is None else 0}
+    if dev is None:
+        sizes = _held_out(dev is not None, test is not None)
         train, held_dev, held_test = whole.split(seed, **sizes)
     return TaskData(
         train=train,
@@ -117,15 +127,30 @@ def _divided(whole: Corpus, dev: Corpus | None, test: Corpus | None, seed: int) 
     )
 
 
+def _held_out(dev: bool, test: bool) -> dict[str, int | None]:
+    """Sizes for a split where dev and test are given or not: 0 is no such side, None the rule's."""
+    return {"dev": 0 if dev else None, "test": 0 if dev or test else None}
+
+
 def describe(request: DataRequest) -> DataReport:
     """What ``jumok data`` shows; data too few to be split are described whole."""
     if is_task(request.data):
-        made = three_ways(request.data, request.dev, request.test, request.reading)
-        return report(made.train, made.dev, made.test)
+        return _described(three_ways(request.data, request.dev, request.test, request.reading))
     whole = read_pairs(request.data, request.reading)
     sides = (request.dev, request.test)
     given = [read_pairs(side, request.reading) if side else None for side in sides]
-    if None in given and distinct_sources(whole.sources) < MIN_SOURCES:
+    if given[0] is None and distinct_sources(whole.sources) < MIN_SOURCES:
         return report(whole, given[0], given[1])
-    made = _divided(whole, given[0], given[1], request.seed)
-    return report(made.train, made.dev, made.test)
+    return _described(_divided(whole, given[0], given[1], request.seed))
+
+
+def _described(made: TaskData) -> DataReport:
+    """The report, and the symbols that training would choose."""
+    held = [corpus if len(corpus) else None for corpus in (made.dev, made.test)]
+    found = report(made.train, *held)
+    chosen = [
+        f"jumok train would take the {side}'s symbols to be {unit}, because {reason}."
+        for side, texts in (("source", made.train.sources), ("target", made.train.targets))
+        for unit, _, reason in [choose_unit(texts)]
+    ]
+    return replace(found, notes=(*found.notes, *chosen))

@@ -11,6 +11,7 @@ from jumok.data.baselines import BASELINES
 from jumok.data.corpus import Corpus
 from jumok.data.tasks import TaskData
 from jumok.evaluation import Scores, score
+from jumok.evaluation.slices import Slice
 from jumok.evaluation.table import align
 from jumok.interfaces.outputs import Translation
 from jumok.interfaces.translator import Translator
@@ -109,20 +110,11 @@ def _baselines(train: Corpus, test: Corpus) -> dict[str, float]:
 def _report(
     scores: Mapping[str, Scores], baselines: Mapping[str, float], done: Done, seconds: float
 ) -> str:
-    rows = [("free-running", "rows", "exact match", "95%", "CER", "BLEU")]
+    rows: list[tuple[str, ...]] = [("free-running", "inputs", "exact match", "95%", "CER", "BLEU")]
     for name, found in scores.items():
-        low, high = found.exact_match_interval
-        bleu = f"{found.bleu:.1f}" if found.bleu_defined else "-"
-        rows.append(
-            (
-                name,
-                f"{found.count:,}",
-                f"{found.exact_match:.2%}",
-                f"{low:.2%} to {high:.2%}",
-                f"{found.cer:.2%}",
-                bleu,
-            )
-        )
+        rows.append(_row(name, found.whole, bleu=found.bleu_defined))
+        if found.unseen is not None and 0 < found.unseen.count < found.count:
+            rows.append(_row("  never seen in training", found.unseen, bleu=found.bleu_defined))
     rows += [(f"  {name}", "", f"{value:.2%}", "", "", "") for name, value in baselines.items()]
     trained = (
         f"trained {seconds:.0f} s, {done.epoch:.1f} epochs, chosen at step {done.chosen_step:,}"
@@ -130,13 +122,26 @@ def _report(
     return "\n".join([*align(rows), "", f"{trained} of {done.step:,}."])
 
 
+def _row(name: str, part: Slice, *, bleu: bool) -> tuple[str, ...]:
+    low, high = part.exact_match_interval or (0.0, 1.0)
+    return (
+        name,
+        f"{part.count:,}",
+        f"{part.exact_match:.2%}",
+        f"{low:.2%} to {high:.2%}",
+        f"{part.cer:.2%}",
+        f"{part.bleu:.1f}" if bleu else "-",
+    )
+
+
 def _card(translator: Translator, about: str, rows: int, text: str) -> str:
     run = translator.run
     size = sum(p.numel() for p in translator.network.parameters())
+    last = "no test set" if CHOSE in text else "test read once"
     return (
         f"# {translator.name}\n\nTrained by jumok on {rows:,} pairs: "
         f"{about}\n\n{size:,} parameters, precision {run.training.precision}, seed "
-        f"{run.training.seed}; chosen by {run.training.choose_by} on dev, test read once.\n\n"
+        f"{run.training.seed}; chosen by {run.training.choose_by} on dev, {last}.\n\n"
         f"```\n{text}\n```\n"
     )
 

@@ -55,7 +55,8 @@ def explained(trace: AttentionTrace, step: int) -> list[str]:
     said = f"step {step} of {len(names)}: writes {names[t]}"
     if trace.logprobs_T is not None:
         said += f", log-probability {trace.logprobs_T[t]:.4f} ({_share(trace.logprobs_T[t])})"
-    before = "".join(names[:t]) or "(nothing yet)"
+    between = " " if any(len(name) > 1 for name in names[:-1]) else ""
+    before = between.join(names[:t]) or "(nothing yet)"
     lines = [said, f"written before it: {before}"]
     if t < len(trace.alternatives):
         options = [

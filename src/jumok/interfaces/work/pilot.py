@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from jumok.data.encoded import encode_all
+from jumok.data.options import counted
 from jumok.errors import TrainingError
 from jumok.interfaces.fitting import training_data
 from jumok.interfaces.streaming import Train, sample_of
@@ -47,8 +48,9 @@ def pilot(translator: Translator, train: Train) -> str:
     limits += [seconds * s for s in (run.training.max_steps,) if s is not None]
     limits += [t for t in (run.training.time_limit,) if t is not None]
     return (
-        f"{steps:,} steps an epoch, about {_span(epoch)} each; at most {_span(min(limits))} "
-        f"in all, {run.training.precision}, {torch.get_num_threads()} threads."
+        f"{steps:,} steps an epoch, about {_span(epoch)} each; at most about "
+        f"{_span(min(limits))} in all, and the scoring of dev; {run.training.precision}, "
+        f"{counted(torch.get_num_threads(), 'thread')}."
     )
 
 

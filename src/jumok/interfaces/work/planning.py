@@ -1,0 +1,184 @@
+"""What a run is told, checked before its data are read, and what the data then suggest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jumok import config, kernels
+from jumok.data.building import build_tokenizer
+from jumok.data.text import Form
+from jumok.data.units import choose_unit
+from jumok.errors import UsageError
+from jumok.interfaces.fitting import SCORES
+from jumok.interfaces.requests import TrainRequest
+from jumok.interfaces.streaming import Train, sample_of
+from jumok.interfaces.work.corpora import is_task
+from jumok.models import entry
+from jumok.recipes.options import RunConfig, asked_of, model_name_in, run_config
+from jumok.recipes.rule import DEFAULT_MODEL, Traits, choose
+from jumok.recipes.tasks import preset_of
+
+__all__ = ["Asked", "ask", "choose_run", "flags_of", "refuse_together", "traits_of"]
+
+NO_KEYS: Mapping[str, Any] = {}
+ERROR_RATES = ("cer", "wer")
+"""Scores of which the lower one is the better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What flags and file ask for: every key known, every value of its type."""
+
+    name: str | None
+    """The model, if one is named."""
+    file: Mapping[str, Any]
+    flags: Mapping[str, str]
+    said: Mapping[str, Any]
+    """Flags over file, nested and typed."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What is said of the section ``data``."""
+        found: Mapping[str, Any] = self.said.get("data", NO_KEYS)
+        return found
+
+    @property
+    def form(self) -> Form:
+        form: Form = self.data.get("normalisation", "NFC")
+        return form
+
+    @property
+    def stream(self) -> bool | None:
+        asked: bool | None = self.data.get("stream")
+        return asked
+
+
+def ask(request: TrainRequest) -> Asked:
+    """The request's keys and file. No data are looked at, so what is wrong is told at once.
+
+    Raises:
+        ConfigError: an unknown model, key or value.
+    """
+    file = config.read_toml(request.config) if request.config else {}
+    flags = {**flags_of(request), **request.keys}
+    name = request.model or model_name_in(file)
+    known = name or DEFAULT_MODEL  # whose keys the rule's choice would have
+    said = asked_of(known, file=file, flags=flags, where=request.config or "")
+    _check_choice(said.get("training", NO_KEYS))
+    return Asked(name=name, file=file, flags=flags, said=said)
+
+
+def _check_choice(training: Mapping[str, Any]) -> None:
+    chosen = training.get("choose_by")
+    if chosen is not None and chosen not in SCORES:
+        raise UsageError(
+            f"--training.choose_by {chosen}: validation gives no such score.",
+            hint=f"one of {', '.join(SCORES)}.",
+        )
+
+
+def refuse_together(request: TrainRequest, model: str) -> None:
+    """What a run that goes on has already is not asked for otherwise; silence would hide it.
+
+    ``model`` is the one it goes on with.
+    """
+    resumed = request.resume is not None
+    going_on, place = ("--resume", request.resume) if resumed else ("--from", request.start_from)
+    told = {"--config": request.config is not None}
+    told["--model"] = request.model not in (None, model)
+    if resumed:
+        told["--from"] = request.start_from is not None
+        told["--out"] = request.out is not None and Path(request.out) != Path(str(place))
+        told["--force"] = request.force
+    given = [name for name, said in told.items() if said]
+    if given:
+        raise UsageError(
+            f"{given[0]} does not go together with {going_on}: model ({model}), configuration"
+            f"{' and folder' if resumed else ''} are those of {place}.",
+            hint=f"leave out {given[0]}, or train anew without {going_on}.",
+        )
+
+
+def traits_of(train: Train, asked: Mapping[str, Any]) -> tuple[Traits, tuple[str, ...]]:
+    """What the rule reads of a corpus, and why its units are what they are.
+
+    ``asked``: keys of the section ``data`` that are settled already.
+    """
+    sample = sample_of(train)
+    units: dict[str, str] = {}
+    sizes: dict[str, int | None] = {}
+    means: dict[str, float] = {}
+    reasons: list[str] = []
+    for side, texts in (("source", sample.sources), ("target", sample.targets)):
+        given = asked.get(f"{side}_unit")
+        chosen = choose_unit(texts, len(train))
+        units[side] = given or chosen.unit
+        sizes[side] = None if given else chosen.size
+        why = f"{given}, as asked" if given else f"{chosen.unit}, because {chosen.reason}"
+        reasons.append(f"{side} symbols: {why}.")
+        means[side] = _mean_symbols(texts, units[side])
+    traits = Traits(
+        pairs=len(train),
+        source_unit=units["source"],
+        target_unit=units["target"],
+        source_symbols=means["source"],
+        target_symbols=means["target"],
+        source_size=sizes["source"],
+        target_size=sizes["target"],
+    )
+    return traits, tuple(reasons)
+
+
+def _mean_symbols(texts: tuple[str, ...], unit: str, sample: int = 2000) -> float:
+    some = texts[:: max(1, len(texts) // sample)]
+    if unit in ("bpe", "unigram"):  # pieces are not learnt yet: about four characters each
+        return sum(map(len, some)) / 4 / len(some)
+    tokenizer = build_tokenizer((), unit)
+    return sum(len(tokenizer.symbols(text)) for text in some) / len(some)
+
+
+def choose_run(
+    asked: Asked, request: TrainRequest, train: Train, tell: Callable[[str], None]
+) -> tuple[str, RunConfig]:
+    """Flags over the file over what the data suggest over the defaults; the reasons are told."""
+    traits, reasons = traits_of(train, asked.data)
+    choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
+    name = asked.name or choice.model_name
+    found = entry(name)
+    task = request.data[0].removeprefix("@") if is_task(request.data) else ""
+    preset = config.merge(choice.preset, preset_of(task, request.languages))
+    if asked.said.get("training", NO_KEYS).get("choose_by") in ERROR_RATES:
+        preset = config.merge(preset, {"training": {"lower_is_better": True}})
+    run = run_config(
+        name, preset=preset, file=asked.file, flags=asked.flags, where=request.config or ""
+    )
+    ruled = choice.reasons if not task else (f"settings made for @{task} on top of the rule.",)
+    for line in (*reasons, *ruled, *_as_asked(request, name, name != choice.model_name)):
+        tell(line)
+    if found.experimental:
+        tell(f"model {name} is experimental: no published figure has been reached with it yet.")
+    return name, run
+
+
+def _as_asked(request: TrainRequest, name: str, other: bool) -> list[str]:
+    """What goes over the rule."""
+    lines = [f"model {name}: as asked."] if other else []
+    told = [f"--{key} {value}" for key, value in request.keys.items()]
+    told += [f"what {request.config} says"] if request.config else []
+    return lines + ([f"over that, as asked: {', '.join(told)}."] if told else [])
+
+
+def flags_of(request: TrainRequest) -> dict[str, str]:
+    """The options of the command line that stand for keys."""
+    precisions = {"auto": kernels.auto_precision(), "float32": "fp32", "bf16": "bf16"}
+    found = {
+        "training.seed": request.seed,
+        "data.seed": request.seed,
+        "training.time_limit": request.seconds,
+        "training.threads": request.machine.threads,
+        "training.precision": precisions[request.precision] if request.precision else None,
+    }
+    return {key: str(value) for key, value in found.items() if value is not None}

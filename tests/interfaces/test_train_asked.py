@@ -1,0 +1,172 @@
+"""What ``jumok train`` is told: refused before data are read, held out only where it is meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jumok.data.tasks import TaskData
+from jumok.interfaces.fitting import SCORES, validator
+from jumok.interfaces.requests import TrainRequest
+from jumok.interfaces.translator import Translator
+from jumok.interfaces.work.planning import ask
+
+Call = Callable[..., Any]
+SHORT = ("--model", "luong", "--model.hidden_size", 8, "--model.embedding_size", 4)
+SHORT += ("--training.max_steps", 2, "--threads", 1)
+
+
+def table(path: Path, pairs: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(f"{s}\t{t}\n" for s, t in pairs), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def pairs(words: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path / "dev.tsv", words.dev.pairs()[:11])
+    return table(tmp_path / "pairs.tsv", words.train.pairs()[:73])
+
+
+WRONG = [
+    (("--model.hiden_size", "3"), "Did you mean --model.hidden_size?"),
+    (("--model", "luong", "--optim.hidden_size", "3"), "hidden_size belongs to [model]"),
+    (("--training.max_steps", "many"), "--training.max_steps: expected a whole number"),
+    (("--model", "luongg"), "there is no model called 'luongg'"),
+    (("--training.choose_by", "rouge"), "--training.choose_by rouge: validation gives no such"),
+    (("--device", "quantum"), "--device 'quantum' is no device."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG)
+def test_what_is_wrong_without_data_is_told_before_they_are_read(
+    jumok: Call, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """The file does not even exist: a key is refused all the same."""
+    ran = jumok("train", tmp_path / "no.tsv", *arguments)
+    assert ran.code == 2
+    assert said in ran.said
+
+
+def test_so_is_a_wrong_key_of_a_file(
+    jumok: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.toml").write_text("[model]\nhiden_size = 3\n", encoding="utf-8")
+    ran = jumok("train", "no.tsv", "--config", "my.toml")
+    assert "my.toml: unknown key model.hiden_size. Did you mean model.hidden_size?" in ran.said
+
+
+def test_a_unit_in_the_file_counts_as_one_on_the_command_line(jumok: Call, pairs: Path) -> None:
+    Path("my.toml").write_text('[data]\nsource_unit = "word"\n', encoding="utf-8")
+    ran = jumok("train", "pairs.tsv", *SHORT, "--config", "my.toml", "--out", "m")
+    assert "source symbols: word, as asked." in ran.said
+    assert "target symbols: character, because" in ran.said
+    assert "over that, as asked: --model.hidden_size 8, " in ran.said
+    assert ", what my.toml says." in ran.said
+
+
+def test_an_error_rate_is_chosen_where_it_is_lowest(jumok: Call, pairs: Path) -> None:
+    chosen = ("--training.choose_by", "cer")
+    assert jumok("train", "pairs.tsv", *SHORT, *chosen, "--out", "m", "--quiet").code == 0
+    assert Translator.load("m").run.training.lower_is_better
+
+
+def test_the_names_of_scores_are_those_that_validation_gives(
+    trained: Translator, words: TaskData
+) -> None:
+    assert tuple(validator(trained, words.dev[:3])(trained.network)) == SCORES
+    assert ask(TrainRequest(keys={"training.choose_by": "chrf"})).name is None
+
+
+def test_with_dev_and_no_test_nothing_is_held_out_and_the_score_is_called_devs(
+    jumok: Call, pairs: Path
+) -> None:
+    ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, "--out", "m")
+    assert ran.code == 0
+    assert "pairs.tsv: 73 rows" in ran.said
+    assert "no test set: nothing is held out, and the score at the end is that of --dev" in ran.said
+    assert "dev (it chose the model) 11 " in " ".join(ran.out.split())
+    card = Path("m/card.md").read_text(encoding="utf-8")
+    assert "on 73 pairs" in card and "on dev, no test set." in card
+
+
+def test_events_call_it_dev_too(jumok: Call, pairs: Path) -> None:
+    ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, "--json", "--quiet")
+    assert list(json.loads(ran.out.splitlines()[-1])["scores"]) == ["dev (it chose the model)"]
+
+
+LONG = ("--data.max_source", 5)
+
+
+def test_a_long_text_of_dev_is_refused_by_line_before_the_first_step(
+    jumok: Call, pairs: Path
+) -> None:
+    table(pairs, [(f"a{n}", "b") for n in range(73)])
+    table(Path("dev.tsv"), [("x", "a"), ("abcdefgh", "b"), ("y", "abcdefghijk")])
+    ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, *LONG, "--out", "m")
+    assert ran.code == 3
+    assert "dev.tsv:2: the source has 9 symbols with its end, more than --data.max_source" in (
+        ran.said
+    )
+    assert "--data.on_long drop leaves such pairs out (1 of 3 pairs here)" in ran.said
+    assert not Path("m").exists()
+
+
+def test_a_long_text_of_dev_is_left_out_and_counted_where_that_is_asked(
+    jumok: Call, pairs: Path
+) -> None:
+    table(pairs, [(f"a{n}", "b") for n in range(73)] + [("abcdefg", "b")])
+    table(Path("dev.tsv"), [("x", "a"), ("abcdefgh", "b"), ("y", "abcdefghijk")])
+    long = (*LONG, "--data.on_long", "drop", "--out", "m")
+    ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, *long)
+    assert ran.code == 0, ran.said
+    assert "dev.tsv: 1 of 3 pairs are too long for the model and left out" in ran.said
+    assert "the first: dev.tsv:2, a source of 9 symbols (--data.max_source)" in ran.said
+    assert "pairs.tsv: 1 of 74 pairs are too long" in ran.said
+    assert "dev (it chose the model) 2 " in " ".join(ran.out.split())
+
+
+def test_a_long_text_of_train_is_named_by_its_line_in_the_file(jumok: Call, pairs: Path) -> None:
+    table(pairs, [(f"a{n}", "b") for n in range(73)] + [("c", "abcdefg")])
+    long = ("--data.max_target", 5, "--out", "m")
+    ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, *long)
+    assert ran.code == 3
+    assert "pairs.tsv:74: the target has 8 symbols with its end" in ran.said
+
+
+@pytest.fixture
+def model(jumok: Call, pairs: Path) -> str:
+    assert jumok("train", "pairs.tsv", *SHORT, "--out", "old", "--quiet").code == 0
+    return "old"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--from", "old", "--model", "plain"), "--model does not go together with --from: model"),
+        (("--from", "old", "--config", "x.toml"), "--config does not go together with --from"),
+        (("--from", "old", "--model.hidden_size", 16), "the weights of old do not fit such a mod"),
+        (("--from", "old", "--data.source_unit", "word"), "units and vocabulary are those of old"),
+        (("--from", "old", "--optim.lrr", 1), "Did you mean --optim.lr?"),
+        (("--resume", "old", "--from", "old"), "--from does not go together with --resume"),
+        (("--resume", "old", "--model", "plain"), "--model does not go together with --resume"),
+        (("--resume", "old", "--out", "new"), "model (luong), configuration and folder are those"),
+        (("--resume", "nowhere"), "nowhere does not exist."),
+    ],
+)
+def test_what_a_run_that_goes_on_has_already_is_not_asked_for_otherwise(
+    jumok: Call, model: str, arguments: tuple[object, ...], said: str
+) -> None:
+    ran = jumok("train", "no.tsv", *arguments)
+    assert ran.code in (2, 4)
+    assert said in ran.said
+
+
+def test_what_it_has_may_be_repeated(jumok: Call, model: str) -> None:
+    same = ("--model", "luong", "--model.hidden_size", 8, "--training.max_steps", 1)
+    assert jumok("train", "pairs.tsv", "--from", "old", *same, "--out", "new").code == 0
