@@ -90,7 +90,7 @@ def bf16_is_finite(model: Any, batch: Batch, *, tolerance: float = BF16_TOLERANC
     """Inside autocast to bfloat16: values and gradients finite, near those of float32."""
     single = copy.deepcopy(model).float()
     plain = single.forward(batch, want=Want.WEIGHTS)
-    kind = batch.target_in_BT.device.type
+    kind = batch.target_mask_BT.device.type
 
     def output() -> Any:
         with torch.autocast(kind, torch.bfloat16):
