@@ -87,14 +87,14 @@ class ModelFolderError(JumokError):
 
 
 class MissingExtraError(JumokError, ImportError):
-    """An optional package is not installed."""
+    """A package is not installed; ``extra`` = None for one that jumok itself should have brought."""
 
     exit_code = 5
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package}, which is not installed.",
-            hint=f"pip install 'jumok[{extra}]'",
+            hint=f"pip install {package}" if extra is None else f"pip install 'jumok[{extra}]'",
         )
 
 

@@ -323,7 +323,7 @@ def test_doctor_answers_every_question_and_never_fails(
     assert found["schema"] == "jumok/1"
     assert found["native kernels"] == "cannot tell: RuntimeError: no such library"
     assert found["packages"]["torch"][0].isdigit()
-    assert set(found["extras"]) == {"export", "data", "track", "hub", "notebook"}
+    assert set(found["extras"]) == {"export", "track"}
     assert set(found) == {"schema", *doctor.QUESTIONS}
 
 

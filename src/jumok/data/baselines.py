@@ -55,7 +55,7 @@ class _Nearest:
             from rapidfuzz import process
             from rapidfuzz.distance import Levenshtein
         except ImportError:
-            raise MissingExtraError("rapidfuzz", "data", "The nearest-source baseline") from None
+            raise MissingExtraError("rapidfuzz", None, "The nearest-source baseline") from None
         self.texts = sorted(texts, key=len)
         self.lengths = [len(t) for t in self.texts]
         self.extract = process.extractOne

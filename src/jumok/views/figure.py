@@ -73,7 +73,7 @@ def save_figure(
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise MissingExtraError("matplotlib", "figures", f"Drawing a .{kind} file") from error
+        raise MissingExtraError("matplotlib", None, f"Drawing a .{kind} file") from error
     pictures = [_picture(trace, m, scale) for m in _chosen(trace, maps)]
     with _LOCK, _settings(mpl):
         figure, layout, families = _draw(trace, pictures, colors, scale)

@@ -29,11 +29,8 @@ CORE = (
     "babel",
 )
 EXTRAS = {
-    "export": ("onnx", "onnxscript", "onnxruntime", "ctranslate2"),
-    "data": ("pyarrow", "fsspec"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
     "track": ("tensorboard",),
-    "hub": ("huggingface-hub",),
-    "notebook": ("ipykernel",),
 }
 
 
