@@ -65,7 +65,7 @@ def test_a_quote_is_a_character_in_tsv_and_quoting_in_csv(write) -> None:
 def test_a_csv_quote_never_closed_names_the_line_it_was_opened_in(write) -> None:
     said = message(DataError, write("p.csv", 'a,b\nc,"d\ne,f\n'))
     assert "p.csv:2: not a CSV row: a quote is opened and not closed (lines 2 to 3" in said
-    assert "with --sep ," in said
+    assert "with --format tsv --sep ," in said
 
 
 def test_csv_after_a_line_that_cannot_be_decoded_keeps_its_line_numbers(write) -> None:
@@ -374,3 +374,17 @@ def test_a_missing_file_is_answered_with_its_neighbour(write) -> None:
     said = message(UsageError, "pair.tsv")
     assert said.startswith("pair.tsv: there is no such file. Did you mean pairs.tsv?")
     assert "is a folder" in message(UsageError, ".")
+
+
+# -- what a first reader stumbles over ---------------------------------------------------------
+
+
+def test_one_column_alone_is_answered_with_the_two_ways_to_give_two(write) -> None:
+    said = message(DataError, write("p.txt", "ein\nzwei\ndrei\n"))
+    assert "put a TAB between source and target, or name two files, line for line" in said
+
+
+def test_keys_inside_an_object_are_named_as_columns_takes_them(write) -> None:
+    name = write("p.jsonl", '{"translation": {"en": "a", "ko": "b"}, "id": 1}\n')
+    assert "the keys here are translation.en, translation.ko, id; " in message(DataError, name)
+    assert load(name, columns=("translation.en", "translation.ko")).pairs() == [("a", "b")]

@@ -170,7 +170,9 @@ def test_healthy_text_raises_no_suspicion() -> None:
 def test_rows_that_training_would_refuse_are_counted() -> None:
     found = report(Corpus.of([*plain(), ("x" * 41, "y"), ("x", "y" * 41)]), max_length=40)
     assert found.parts[0].too_long_rows == 2
-    assert said(found, "training would refuse 2 rows for their length", "--skip-long")
+    assert said(
+        found, "2 rows with more than 40 characters: ", "--data.on_long drop leaves them out"
+    )
 
 
 def test_repeats_and_copies_are_said() -> None:

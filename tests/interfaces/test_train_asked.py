@@ -13,6 +13,7 @@ from jumok.data.tasks import TaskData
 from jumok.interfaces.fitting import SCORES, validator
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.translator import Translator
+from jumok.interfaces.work import running
 from jumok.interfaces.work.planning import ask
 
 Call = Callable[..., Any]
@@ -110,7 +111,7 @@ def test_a_long_text_of_dev_is_refused_by_line_before_the_first_step(
     table(Path("dev.tsv"), [("x", "a"), ("abcdefgh", "b"), ("y", "abcdefghijk")])
     ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, *LONG, "--out", "m")
     assert ran.code == 3
-    assert "dev.tsv:2: the source has 9 symbols with its end, more than --data.max_source" in (
+    assert "dev.tsv:2: the source has 9 symbols with its end, more than --data.max_source (5)." in (
         ran.said
     )
     assert "--data.on_long drop leaves such pairs out (1 of 3 pairs here)" in ran.said
@@ -125,9 +126,9 @@ def test_a_long_text_of_dev_is_left_out_and_counted_where_that_is_asked(
     long = (*LONG, "--data.on_long", "drop", "--out", "m")
     ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, *long)
     assert ran.code == 0, ran.said
-    assert "dev.tsv: 1 of 3 pairs are too long for the model and left out" in ran.said
+    assert "dev.tsv: 1 of 3 pairs is too long for the model and left out" in ran.said
     assert "the first: dev.tsv:2, a source of 9 symbols (--data.max_source)" in ran.said
-    assert "pairs.tsv: 1 of 74 pairs are too long" in ran.said
+    assert "pairs.tsv: 1 of 74 pairs is too long" in ran.said
     assert "dev (it chose the model) 2 " in " ".join(ran.out.split())
 
 
@@ -170,3 +171,35 @@ def test_what_a_run_that_goes_on_has_already_is_not_asked_for_otherwise(
 def test_what_it_has_may_be_repeated(jumok: Call, model: str) -> None:
     same = ("--model", "luong", "--model.hidden_size", 8, "--training.max_steps", 1)
     assert jumok("train", "pairs.tsv", "--from", "old", *same, "--out", "new").code == 0
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_before_training(
+    jumok: Call, pairs: Path
+) -> None:
+    ran = jumok("train", "pairs.tsv", *SHORT, "--out", "dev.tsv")
+    assert (ran.code, ran.out) == (2, "")
+    assert "dev.tsv is a file; a model is a folder. Nothing was changed." in ran.said
+
+
+def test_what_a_failed_start_leaves_does_not_stand_in_the_way(jumok: Call, pairs: Path) -> None:
+    """A full disk at the first checkpoint: the same command can be given again."""
+    Path("m/checkpoints").mkdir(parents=True)
+    Path("m/metrics.jsonl").write_text('{"event": "step"}\n', encoding="utf-8")
+    assert jumok("train", "pairs.tsv", *SHORT, "--out", "m").code == 0
+    assert Path("m/metrics.jsonl").read_text(encoding="utf-8").count('"event": "done"') == 1
+    Path("n/checkpoints/step-00000001").mkdir(parents=True)
+    assert "n exists and is not empty" in jumok("train", "pairs.tsv", *SHORT, "--out", "n").said
+
+
+def test_a_run_on_standard_input_wants_it_again(
+    jumok: Call, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = pairs.read_text(encoding="utf-8")
+    assert jumok("train", "-", *SHORT, "--out", "m", stdin=text).code == 0
+    again = ("train", "--resume", "m", "--training.max_steps", 3)
+    assert jumok(*again, stdin=text).code == 0
+    monkeypatch.setattr(running, "at_terminal", lambda: True)
+    ran = jumok(*again)
+    assert ran.code == 2
+    assert "m is trained on standard input, which has to be given again." in ran.said
+    assert "jumok train --resume m < FILE" in ran.said

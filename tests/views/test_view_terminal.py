@@ -172,3 +172,17 @@ def test_weights_that_are_not_numbers_are_shown_as_such(planted):
 def test_an_empty_sentence_can_be_shown():
     empty = AttentionTrace(source_text="", target_text="", source=(), target=())
     assert "no attention map" in render_terminal(empty, width=40, color=False)
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [(-0.7, "50%"), (-5.29, "1%"), (-11.31, "0.0012%"), (-40.0, "below 0.0001%"), (0.0, "100%")],
+)
+def test_a_small_probability_is_no_zero(planted, score: float, shown: str) -> None:
+    text = render_terminal(replace(planted, score=score), width=100, color=False)
+    assert f"(probability {shown})" in text
+
+
+def test_a_probability_of_zero_is_zero(planted) -> None:
+    text = render_terminal(replace(planted, score=-np.inf), width=100, color=False)
+    assert "-inf (probability 0%)" in text

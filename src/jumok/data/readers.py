@@ -103,6 +103,15 @@ def _json_keys(options: ReadOptions) -> tuple[str, str]:
     return str(options.columns[0]), str(options.columns[1])
 
 
+def _keys(row: dict[str, Any]) -> list[str]:
+    """The keys of an object, those of an object inside it with a dot."""
+    return [
+        f"{key}.{inner}" if inner else key
+        for key, value in row.items()
+        for inner in (value if isinstance(value, dict) else ("",))
+    ]
+
+
 def _json_record(number: int, text: str, keys: tuple[str, str]) -> Record | Problem:
     def problem(message: str, hint: str | None = None) -> Problem:
         return Problem(line=number, message=message, excerpt=text, hint=hint)
@@ -119,7 +128,7 @@ def _json_record(number: int, text: str, keys: tuple[str, str]) -> Record | Prob
         if value is None:
             return problem(
                 f"no key {key!r}.{did_you_mean(key, row)}",
-                f"the keys here are {', '.join(row) or 'none'}; --columns KEY,KEY chooses",
+                f"the keys here are {', '.join(_keys(row)) or 'none'}; --columns KEY,KEY chooses",
             )
         if not isinstance(value, str):
             return problem(f"{key!r} is not a string but {json.dumps(value)[:20]}")

@@ -72,6 +72,8 @@ class Part:
     suspicions: tuple[Suspicion, ...]
     too_long_rows: int
     """Rows over the length that training takes; 0 where none was given."""
+    max_length: int | None
+    """That length, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +248,7 @@ def _part(data: _Measured, max_length: int | None) -> Part:
         target_scripts=scripts(data.target.counts),
         suspicions=_suspicions(data),
         too_long_rows=0 if max_length is None else int((longest > max_length).sum()),
+        max_length=max_length,
     )
 
 

@@ -93,7 +93,7 @@ class Rates:
             raise DataError(
                 f"{count} distinct sources are too few to split; at least {MIN_SOURCES} are "
                 "needed.",
-                hint="give dev and test files of their own (--dev, --test), or sizes.",
+                hint="name dev pairs of their own: --dev FILE (in Python: dev= and test= sizes).",
             )
         return cls(dev=_rate("dev", dev, count), test=_rate("test", test, count))
 

@@ -59,7 +59,7 @@ def _not_csv(begun: int, ended: int, error: csv.Error) -> Problem:
         line=begun,
         message=f"not a CSV row: {what}.",
         hint='a field with quotes is written "like ""this"""; a file without CSV quoting is read '
-        "under a name that does not end in .csv, with --sep ,",
+        "with --format tsv --sep ,",
     )
 
 
@@ -120,7 +120,10 @@ def _wrong_width(item: Fields, needed: int, table: _Table) -> Problem:
     mark = {"\t": "<TAB>", " ": "<SPACE>"}.get(table.sep, table.sep)
     wanted = f" (source{mark}target)" if needed == 2 else ""
     text = table.sep.join(cells)
-    if table.width < needed and len(cells) > 1:
+    if table.width == 1 and table.guess is None and table.sep not in text:
+        mark = "a TAB" if table.sep == "\t" else repr(table.sep)
+        hint = f"put {mark} between source and target, or name two files, line for line"
+    elif table.width < needed and len(cells) > 1:
         hint = f"the file has {counted(table.width, 'column')}; --columns chooses two of them"
     else:
         hint = _sep_hint(text, table.sep, table.guess)

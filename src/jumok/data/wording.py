@@ -79,8 +79,9 @@ def _damage(part: Part) -> Iterator[str]:
         yield f"look at: {_share(suspicion.rows, part.rows)} rows {suspicion.what}: {where}{advice}"
     if part.too_long_rows:
         yield (
-            f"training would refuse {counted(part.too_long_rows, 'row')} for their length; "
-            "--skip-long drops them."
+            f"{counted(part.too_long_rows, 'row')} with more than {part.max_length:,} characters: "
+            "where these are the symbols, training refuses such rows; --data.on_long drop leaves "
+            "them out, a larger --data.max_source and --data.max_target takes them."
         )
 
 

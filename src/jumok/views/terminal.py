@@ -137,7 +137,7 @@ def _heading(trace: AttentionTrace, style: _Style) -> list[Line]:
         shown = style.cut(text.sentence(raw), room)
         lines.append([(f"{name}  ", "dim"), (shown, "bold")])
     if trace.score is not None:
-        odds = _share(math.exp(min(trace.score, 0.0)))
+        odds = _odds(math.exp(min(trace.score, 0.0)))
         lines.append([("score   ", "dim"), (f"{_number(trace.score)} (probability {odds})", "")])
     return [*lines, []]
 
@@ -170,6 +170,13 @@ def _legend(trace: AttentionTrace, style: _Style) -> str:
 def _share(weight: float) -> str:
     """A weight or probability in percent: ``97%``; ``?`` where it is not a number."""
     return f"{100 * weight:.0f}%" if math.isfinite(weight) else "?"
+
+
+def _odds(probability: float) -> str:
+    """As ``_share``, and small ones as they are: ``0.0012%``, not ``0%``."""
+    if not 0 < probability < 0.005:
+        return _share(probability)
+    return f"{100 * probability:.2g}%" if probability >= 1e-6 else "below 0.0001%"
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from jumok.data.corpus import Corpus, load, parse_columns, stream
+from jumok.data.encoded import PairCodec
 from jumok.data.options import Paths
 from jumok.data.report import DataReport, report
 from jumok.data.split import MIN_SOURCES, distinct_sources
@@ -20,6 +21,8 @@ from jumok.interfaces.streaming import StreamedCorpus, divide
 
 __all__ = ["describe", "is_task", "read_pairs", "streamed_ways", "three_ways"]
 
+MOST_CHARACTERS = PairCodec.max_source - 1
+"""Of a text that training takes, where characters are the symbols; the end is one more."""
 NO_OPTIONS: Mapping[str, Any] = {}
 
 
@@ -140,14 +143,16 @@ def describe(request: DataRequest) -> DataReport:
     sides = (request.dev, request.test)
     given = [read_pairs(side, request.reading) if side else None for side in sides]
     if given[0] is None and distinct_sources(whole.sources) < MIN_SOURCES:
-        return report(whole, given[0], given[1])
+        found = report(whole, given[0], given[1], max_length=MOST_CHARACTERS)
+        note = f"too few to be split: training wants {MIN_SOURCES} sources, or --dev FILE."
+        return replace(found, notes=(*found.notes, note))
     return _described(_divided(whole, given[0], given[1], request.seed))
 
 
 def _described(made: TaskData) -> DataReport:
     """The report, and the symbols that training would choose."""
     held = [corpus if len(corpus) else None for corpus in (made.dev, made.test)]
-    found = report(made.train, *held)
+    found = report(made.train, *held, max_length=MOST_CHARACTERS)
     chosen = [
         f"jumok train would take the {side}'s symbols to be {unit}, because {reason}."
         for side, texts in (("source", made.train.sources), ("target", made.train.targets))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jumok.data.options import counted
 from jumok.errors import UsageError
 from jumok.evaluation.table import align
 from jumok.interfaces.outputs import Translation
@@ -48,7 +49,8 @@ def explained(trace: AttentionTrace, step: int) -> list[str]:
     """Step ``step`` (from 1): the symbol, what else was likely, every map's row."""
     if not 1 <= step <= len(trace.target):
         raise UsageError(
-            f"there is no step {step}: the output has {len(trace.target)} symbols with its end."
+            f"there is no step {step}: the output has {counted(len(trace.target), 'symbol')} with "
+            "its end."
         )
     t = step - 1
     names = labels(trace.target)

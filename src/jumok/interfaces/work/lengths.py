@@ -25,6 +25,7 @@ class _Long:
     side: str
     symbols: int
     """With the end symbol."""
+    limit: int
 
 
 def within_limits(
@@ -75,7 +76,7 @@ def _of_side(texts: Sequence[str], side: str, codec: PairCodec) -> dict[int, _Lo
             continue
         symbols = len(tokenizer.symbols(normalise(text, codec.normalisation))) + 1
         if symbols > limit:
-            found[row] = _Long(row=row, side=side, symbols=symbols)
+            found[row] = _Long(row=row, side=side, symbols=symbols, limit=limit)
     return found
 
 
@@ -89,13 +90,15 @@ def _judge(
     share = f"{len(found):,} of {len(corpus):,} pairs"
     if on_long == "refuse":
         raise DataError(
-            f"the {first.side} has {first.symbols:,} symbols with its end, more than --data.{key}.",
+            f"the {first.side} has {first.symbols:,} symbols with its end, more than --data.{key} "
+            f"({first.limit:,}).",
             where=corpus.where(first.row),
             hint=f"--data.on_long drop leaves such pairs out ({share} here), "
             f"--data.{key} {first.symbols} takes this one.",
         )
     tell(
-        f"{corpus.name}: {share} are too long for the model and left out, as --data.on_long drop "
+        f"{corpus.name}: {share} {'is' if len(found) == 1 else 'are'} too long for the model and "
+        "left out, as --data.on_long drop "
         f"says; the first: {corpus.where(first.row)}, a {first.side} of {first.symbols:,} symbols "
         f"(--data.{key})."
     )

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,6 +45,8 @@ __all__ = ["Watcher", "train"]
 REQUEST = "request.json"
 OF_A_RUN = frozenset({"manifest.json", "metrics.jsonl", "checkpoints", CACHE})
 """One of these stands in every folder that a run has begun."""
+OF_A_FAILED_START = frozenset({"metrics.jsonl", "checkpoints", CACHE, ".lock"})
+"""What a run leaves that could not save even once: nothing to go on with, nothing to lose."""
 DEFAULT_TASK = "@dates"
 
 
@@ -130,7 +133,14 @@ def _default_folder(request: TrainRequest) -> str:
 
 
 def _refuse_existing(folder: Path, request: TrainRequest) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"{folder} is a file; a model is a folder. Nothing was changed.",
+            hint="--out names another place.",
+        )
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names <= OF_A_FAILED_START and not any(folder.glob("checkpoints/*")):
+        return
     if names and not request.force:
         raise UsageError(
             f"{folder} exists and is not empty; nothing was changed.",
@@ -238,6 +248,11 @@ def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dic
     return {**files, REQUEST: json.dumps(record, indent=1, ensure_ascii=True).encode()}
 
 
+def at_terminal() -> bool:
+    """Whether standard input is someone who types."""
+    return sys.stdin.isatty()
+
+
 def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
     """The plan of the interrupted run, from its newest good checkpoint."""
     folder = Path(str(request.resume))
@@ -250,6 +265,12 @@ def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
             hint="a run saves at the end of each epoch and when it is interrupted.",
         )
     record = json.loads(found.folder.text(REQUEST))
+
+    if not request.data and "-" in record["data"] and at_terminal():
+        raise UsageError(
+            f"{folder} is trained on standard input, which has to be given again.",
+            hint=f"jumok train --resume {folder} < FILE",
+        )
 
     def named(names: list[str]) -> tuple[str, ...]:
         return tuple(n if n.startswith(("@", "-")) else os.path.normpath(folder / n) for n in names)
