@@ -79,6 +79,9 @@ def attend_heads(query: Tensor, memory: Memory, mask: Tensor) -> tuple[Tensor, T
 
 def _fused(query: Tensor, memory: Memory, mask: Tensor) -> Tensor:
     """The context of ``attend_heads``; the weights are never kept."""
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        # Measured: up to 256 positions PyTorch's is 2 to 7 times slower there than the products.
+        return attend_heads(query, memory, mask)[0]
     if query.dim() == 3:
         return _fused(query.unsqueeze(2), memory, mask.unsqueeze(2)).squeeze(2)
     somewhere = mask.any(dim=-1, keepdim=True)
