@@ -28,6 +28,9 @@ class Entry:
     preset: Mapping[str, Any] = field(default_factory=dict)
     experimental: bool = False
     """Until its preset has reached a published or peer's figure on real data."""
+    over_rule: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Keys by section that go over the written rule (``recipes/rule.py``), where what suits a
+    recurrent model does not suit this one; flags and files go over them."""
 
 
 MODELS: dict[str, Entry] = {
@@ -71,6 +74,10 @@ MODELS: dict[str, Entry] = {
         Transformer,
         "Vaswani 2017: self-attention in place of recurrence",
         experimental=True,
+        over_rule={
+            "model": {"embedding_size": None},
+            "optim": {"lr": 1e-3, "schedule": "cosine", "warmup_part": 0.1},
+        },
     ),
     "monotonic": Entry(
         MonotonicConfig,

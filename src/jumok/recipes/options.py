@@ -74,12 +74,15 @@ def run_config(
     flags: Mapping[str, str] | None = None,
     where: str = "",
 ) -> RunConfig:
-    """Flags over a file over a preset over the model's own preset; ConfigError as in config."""
+    """Flags over a file over a preset over the model's own preset; ConfigError as in config.
+
+    A model may know better than ``preset``, which is a rule for all: ``Entry.over_rule``.
+    """
     found = entry(model_name)
     base = config.merge({"model": dict(found.preset)}, dict(preset or {}))
     return config.build(
         RunConfig,
-        preset=base,
+        preset=config.merge(base, found.over_rule),
         file=_without_name(file or {}),
         flags=flags or {},
         where=where,

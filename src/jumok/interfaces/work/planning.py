@@ -158,6 +158,9 @@ def choose_run(
     ruled = choice.reasons if not task else (f"settings made for @{task} on top of the rule.",)
     for line in (*reasons, *ruled, *_as_asked(request, name, name != choice.model_name)):
         tell(line)
+    own = [f"{s}.{k} {v}" for s, keys in found.over_rule.items() for k, v in keys.items()]
+    if own:
+        tell(f"over the rule, since this is {name}: {', '.join(own).replace('None', 'none')}.")
     if found.experimental:
         tell(f"model {name} is experimental: no published figure has been reached with it yet.")
     return name, run
