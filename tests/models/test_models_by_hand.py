@@ -10,6 +10,9 @@ from jumok.checks.laws import invented_batch
 from jumok.models.contract import Want
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
+from models.by_hand_transformer import transformer
+
+BY_HAND = BY_HAND | {"transformer": transformer}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

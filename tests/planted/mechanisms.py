@@ -63,6 +63,11 @@ def luong(memory: Any = None, model: str = "luong", **options: Any) -> Mechanism
     )
 
 
+def transformer(**options: Any) -> Mechanism:
+    """One head of one layer attends; it reads the last symbol alone, so that is its memory."""
+    return Mechanism(model="transformer", memory="output", options={"tie": "nothing", **options})
+
+
 SCORES = ("dot", "general", "concat", "location", "learned_scale")
 
 MECHANISMS: list[Mechanism] = [
@@ -93,4 +98,6 @@ MECHANISMS: list[Mechanism] = [
     Mechanism(model="rnnsearch", memory="attended-late"),
     Mechanism(model="cgru", memory="attended"),
     Mechanism(model="bahdanau", memory="attended-late"),
+    transformer(num_layers=1, num_heads=1),
+    transformer(num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
 ]

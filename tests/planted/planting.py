@@ -17,6 +17,7 @@ from jumok.models import MODELS
 from jumok.models.bahdanau import Bahdanau
 from jumok.models.luong import Luong
 from jumok.models.scratch_attention import AttentionSeq2seq
+from jumok.models.transformer import Transformer
 from jumok.nn.stacks import EncoderStack
 from jumok.records import BOS, PAD
 from planted.codes import (
@@ -43,6 +44,7 @@ from planted.plant import (
     written,
 )
 from planted.planting_bahdanau import plant_bahdanau
+from planted.planting_transformer import plant_transformer
 from planted.scoring import MATCH, STOP, additive, and_units, says_JV
 
 
@@ -320,4 +322,5 @@ PLANTERS: dict[type, Callable[[Any, Mechanism], np.ndarray]] = {
     AttentionSeq2seq: plant_book,
     Luong: plant_luong,
     Bahdanau: plant_bahdanau,
+    Transformer: plant_transformer,
 }
