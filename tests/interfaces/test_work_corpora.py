@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from jumok.errors import DataError, UsageError
+from jumok.interfaces import streaming
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
+from jumok.interfaces.work import corpora
 from jumok.interfaces.work.corpora import describe, read_pairs, three_ways
 
 READING = Reading()
@@ -88,6 +90,20 @@ def test_what_is_too_long_empty_or_wrapped_in_spaces_is_taken_as_asked(tmp_path:
     path.write_text(f"a,{'b' * 10_001}\n", encoding="utf-8")
     assert len(read_pairs((str(path),), unlimited).targets[0]) == 10_001
     assert read_pairs((str(path),), replace(unlimited, strip=False)).sources == ("a",)
+
+
+def test_a_large_file_is_described_by_a_sample_and_never_held(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = DataRequest(data=(str(files / "pairs.tsv"),), seed=3)
+    whole = describe(request)
+    monkeypatch.setattr(streaming, "LARGE", 100)
+    monkeypatch.setattr(streaming, "SAMPLE", 50)
+    monkeypatch.setattr(corpora, "load", None)
+    found = describe(request)
+    rows = whole.parts[0].rows
+    assert f"of {rows} training pairs a sample of 50 is looked at" in found.notes[0]
+    assert [part.rows for part in found.parts] == [50, *(part.rows for part in whole.parts[1:])]
 
 
 def test_the_symbols_that_training_would_choose_are_told(files: Path) -> None:

@@ -186,3 +186,9 @@ def test_a_small_probability_is_no_zero(planted, score: float, shown: str) -> No
 def test_a_probability_of_zero_is_zero(planted) -> None:
     text = render_terminal(replace(planted, score=-np.inf), width=100, color=False)
     assert "-inf (probability 0%)" in text
+
+
+def test_the_mark_of_a_piece_that_begins_a_word_is_explained_where_it_stands(planted) -> None:
+    assert "begins a word" not in render_terminal(planted, width=100, color=False)
+    pieces = replace(planted, source=(replace(planted.source[0], text="▁Ein"), *planted.source[1:]))
+    assert "▁ begins a word · log-probability" in render_terminal(pieces, width=100, color=False)

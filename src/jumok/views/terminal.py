@@ -163,6 +163,8 @@ def _legend(trace: AttentionTrace, style: _Style) -> str:
         parts.append(f"{style.symbol(text.END, '</s>')} end of sentence")
     if text.SPACE in used:
         parts.append(f"{style.symbol(text.SPACE, '_')} space")
+    if any(label.startswith("▁") for label in text.labels(tokens)):
+        parts.append(f"{style.symbol('▁', text.plain('▁'))} begins a word")
     parts.append("log-probability at the right")
     return f" {style.symbol('·', '|')} ".join(parts)
 

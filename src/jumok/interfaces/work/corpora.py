@@ -17,9 +17,9 @@ from jumok.data.units import choose_unit
 from jumok.errors import UsageError
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
-from jumok.interfaces.streaming import StreamedCorpus, divide
+from jumok.interfaces.streaming import StreamedCorpus, divide, streams
 
-__all__ = ["describe", "is_task", "read_pairs", "streamed_ways", "three_ways"]
+__all__ = ["describe", "is_task", "read_pairs", "sample_note", "streamed_ways", "three_ways"]
 
 MOST_CHARACTERS = PairCodec.max_source - 1
 """Of a text that training takes, where characters are the symbols; the end is one more."""
@@ -139,6 +139,10 @@ def describe(request: DataRequest) -> DataReport:
     """What ``jumok data`` shows; data too few to be split are described whole."""
     if is_task(request.data):
         return _described(three_ways(request.data, request.dev, request.test, request.reading))
+    if streams(request.data, None):
+        ways = (request.data, request.dev, request.test, request.reading)
+        made, train = streamed_ways(*ways, seed=request.seed)
+        return _described(made, len(train))
     whole = read_pairs(request.data, request.reading)
     sides = (request.dev, request.test)
     given = [read_pairs(side, request.reading) if side else None for side in sides]
@@ -149,13 +153,26 @@ def describe(request: DataRequest) -> DataReport:
     return _described(_divided(whole, given[0], given[1], request.seed))
 
 
-def _described(made: TaskData) -> DataReport:
-    """The report, and the symbols that training would choose."""
+def sample_note(looked_at: int, rows: int) -> str:
+    """What is said where train is too large to be held."""
+    return (
+        f"of {rows:,} training pairs a sample of {looked_at:,} is looked at: the report, the "
+        "choice of units and the answers without training go by it."
+    )
+
+
+def _described(made: TaskData, rows: int | None = None) -> DataReport:
+    """The report, and the symbols that training would choose.
+
+    ``rows``: of train in all, where ``made`` has a sample of it.
+    """
+    rows = len(made.train) if rows is None else rows
     held = [corpus if len(corpus) else None for corpus in (made.dev, made.test)]
     found = report(made.train, *held, max_length=MOST_CHARACTERS)
     chosen = [
         f"jumok train would take the {side}'s symbols to be {unit}, because {reason}."
         for side, texts in (("source", made.train.sources), ("target", made.train.targets))
-        for unit, _, reason in [choose_unit(texts)]
+        for unit, _, reason in [choose_unit(texts, rows)]
     ]
-    return replace(found, notes=(*found.notes, *chosen))
+    sample = [sample_note(len(made.train), rows)] if rows > len(made.train) else []
+    return replace(found, notes=(*sample, *found.notes, *chosen))

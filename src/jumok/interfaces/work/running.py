@@ -30,7 +30,7 @@ from jumok.interfaces.streaming import (
 )
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.continuing import old_model, started_from
-from jumok.interfaces.work.corpora import is_task, streamed_ways, three_ways
+from jumok.interfaces.work.corpora import is_task, sample_note, streamed_ways, three_ways
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import Ending, end_run
 from jumok.interfaces.work.lengths import within_limits
@@ -179,10 +179,7 @@ def _read(
             "chooses the model. --test FILE gives a score that nothing was chosen by."
         )
     if len(corpora.train) < len(train):
-        watcher.tell(
-            f"of {len(train):,} training pairs a sample of {len(corpora.train):,} is looked at: "
-            "the report, the choice of units and the answers without training go by it."
-        )
+        watcher.tell(sample_note(len(corpora.train), len(train)))
     held = [c if c is not None and len(c) else None for c in (corpora.dev, corpora.test)]
     for line in report(corpora.train, *held).lines():
         watcher.tell(line)
