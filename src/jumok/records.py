@@ -107,7 +107,7 @@ class Source(Rows):
     copy_ids_BS: Array | None = None
     """Ids in V plus the sentence's own symbols; None = no copying."""
     extra: int = 0
-    """Width beyond V that ``copy_ids_BS`` needs, a multiple of 16; not a leaf."""
+    """Width beyond V that ``copy_ids_BS`` needs, a multiple of 16 above 0; not a leaf."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,7 @@ VARIANTS: list[Variant] = [
         Variant("monotonic", {"order": order, "monotonic": monotonic, "window": 2})
         for order, monotonic in ((0, False), (1, True), (1, False))
     ),
+    Variant("pointer", {"coverage": False}),
 ]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from jumok.models.contract import Output, Want, unroll
+from jumok.nn import readout
 from jumok.nn.noise import Noise
 from jumok.nn.paths import recorded_paths
 from jumok.records import EOS, PAD, Batch, Source
@@ -29,6 +30,7 @@ __all__ = [
     "gap",
     "invented_batch",
     "likelihood_is_its_logits",
+    "logit_gap",
     "loss_of",
     "padding_changes_nothing",
     "select_reorders_everything",
@@ -112,7 +114,8 @@ def forward_equals_step(
         if (one is None) != (other is None):
             return Finding("forward = step", False, float("inf"), f"{name} on one side only")
         if one is not None:
-            gaps.append((name, gap(one, other, mask)))
+            apart = logit_gap if name == "logits_BTV" else gap
+            gaps.append((name, apart(one, other, mask)))
     for name in fast_gradients:
         gaps.append((f"gradient of {name}", gap(fast_gradients[name], slow_gradients[name])))
     place, worst = max(gaps, key=lambda gap: gap[1])
@@ -160,6 +163,12 @@ def gap(one: Tensor, other: Tensor, mask_BT: Tensor | None = None) -> float:
     return float((one - other).detach().abs().max() / scale)
 
 
+def logit_gap(one: Tensor, other: Tensor, mask_BT: Tensor | None = None) -> float:
+    """As ``gap``; an id that is impossible (another sentence's, to copy) on both sides agrees."""
+    impossible = (one == -torch.inf) & (other == -torch.inf)
+    return gap(one.masked_fill(impossible, 0), other.masked_fill(impossible, 0), mask_BT)
+
+
 def likelihood_is_its_logits(model: Any, batch: Batch) -> Finding:
     """log_probs and uniform are those of log_softmax(logits)."""
     output = model.forward(batch, want=Want.LOGITS)
@@ -167,7 +176,8 @@ def likelihood_is_its_logits(model: Any, batch: Batch) -> Finding:
     gold = log_p.gather(-1, batch.target_out_BT.unsqueeze(-1)).squeeze(-1)
     worst = gap(output.log_probs_BT, gold, batch.target_mask_BT)
     if output.uniform_BT is not None:
-        worst = max(worst, gap(output.uniform_BT, log_p.mean(dim=-1), batch.target_mask_BT))
+        uniform_BT = readout.uniform(log_p, batch.source.extra)
+        worst = max(worst, gap(output.uniform_BT, uniform_BT, batch.target_mask_BT))
     return Finding("likelihood = logits", worst <= tolerance_of(model), worst, "")
 
 
@@ -216,9 +226,13 @@ def _padded_otherwise(batch: Batch) -> Batch:
     ids_BS, mask_BS = widen(batch.source.ids_BS, batch.source.mask_BS)
     in_BT, mask_BT = widen(batch.target_in_BT, batch.target_mask_BT)
     out_BT, _ = widen(batch.target_out_BT, batch.target_mask_BT)
+    source = replace(batch.source, ids_BS=ids_BS, mask_BS=mask_BS)
+    if source.copy_ids_BS is not None:  # and more ids to copy than anybody here has
+        copy_ids_BS, _ = widen(source.copy_ids_BS, batch.source.mask_BS)
+        source = replace(source, copy_ids_BS=copy_ids_BS, extra=source.extra + 16)
     return replace(
         batch,
-        source=replace(batch.source, ids_BS=ids_BS, mask_BS=mask_BS),
+        source=source,
         target_in_BT=in_BT,
         target_out_BT=out_BT,
         target_mask_BT=mask_BT,
@@ -294,7 +308,7 @@ def select_reorders_everything(model: Any, batch: Batch) -> Finding:
     token = batch.target_in_BT[:, 1 % batch.target_in_BT.shape[1]]
     plain = model.step(token, state, encoded)
     moved = model.step(token[order], state.select(order), encoded.select(order))
-    gaps = [gap(moved.logits_BV, plain.logits_BV[order])]
+    gaps = [logit_gap(moved.logits_BV, plain.logits_BV[order])]
     if plain.weights_BS is not None:
         gaps.append(gap(moved.weights_BS, plain.weights_BS[order]))
     for one, other in zip(
@@ -310,7 +324,9 @@ def empty_source_is_finite(model: Any, batch: Batch) -> Finding:
     ids = torch.full_like(batch.source.ids_BS, PAD)
     mask = torch.zeros_like(batch.source.mask_BS)
     ids[:, 0], mask[:, 0] = EOS, True
-    empty = replace(batch, source=replace(batch.source, ids_BS=ids, mask_BS=mask))
+    copies = None if batch.source.copy_ids_BS is None else ids
+    source = replace(batch.source, ids_BS=ids, mask_BS=mask, copy_ids_BS=copies)
+    empty = replace(batch, source=source)
     output, gradients = with_gradients(
         model, empty, lambda: model.forward(empty, want=Want.WEIGHTS)
     )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jumok.checks.laws import Finding, gap, loss_of, tolerance_of, with_gradients
+from jumok.checks.laws import Finding, gap, logit_gap, loss_of, tolerance_of, with_gradients
 from jumok.models.contract import Want
 from jumok.records import Batch
 
@@ -120,7 +120,7 @@ def padded_states_change_nothing(model: Any, batch: Batch) -> Finding:
     for t in range(batch.target_in_BT.shape[1]):
         token = batch.target_in_BT[:, t]
         step, wrong = model.step(token, state, encoded), model.step(token, other, spoilt)
-        gaps.append(gap(wrong.logits_BV, step.logits_BV))
+        gaps.append(logit_gap(wrong.logits_BV, step.logits_BV))
         if step.weights_BS is not None:
             gaps.append(gap(wrong.weights_BS, step.weights_BS))
         state, other = step.state, wrong.state

@@ -10,6 +10,7 @@ from jumok.errors import ConfigError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
+from jumok.models.pointer import PointerConfig, PointerGenerator
 from jumok.models.scratch import BookConfig, Seq2seq
 from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
 from jumok.models.sutskever import Sutskever, SutskeverConfig
@@ -31,6 +32,8 @@ class Entry:
     over_rule: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Keys by section that go over the written rule (``recipes/rule.py``), where what suits a
     recurrent model does not suit this one; flags and files go over them."""
+    copies: bool = False
+    """It writes symbols of the source that the target's vocabulary lacks."""
 
 
 MODELS: dict[str, Entry] = {
@@ -84,6 +87,13 @@ MODELS: dict[str, Entry] = {
         Monotonic,
         "Wu & Cotterell 2019: exact hard monotonic attention, every alignment summed",
         experimental=True,
+    ),
+    "pointer": Entry(
+        PointerConfig,
+        PointerGenerator,
+        "See 2017: the pointer-generator, which copies what the vocabulary lacks; coverage",
+        experimental=True,
+        copies=True,
     ),
 }
 

@@ -152,7 +152,7 @@ def unroll(
         maps |= {name: _over_time([s.maps[name] for s in steps]) for name in steps[0].maps}
     return Output(
         log_probs_BT=log_probs_BT,
-        uniform_BT=log_p_BTV.mean(dim=-1),
+        uniform_BT=readout.uniform(log_p_BTV, batch.source.extra),
         logits_BTV=logits_BTV if want & Want.LOGITS else None,
         weights_BTS=torch.stack([w for w in weights if w is not None], dim=1) if wanted else None,
         maps=maps,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["likelihood", "logits"]
+__all__ = ["likelihood", "logits", "uniform"]
 
 CHUNK_ELEMENTS = 1 << 24
 """Logits held at once in training (64 MB in float32); more is computed again in backward."""
@@ -17,6 +17,14 @@ def logits(hidden: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
     """Scores of every symbol, (..., D) -> (..., V), in float32 (float64 stays)."""
     scores = F.linear(hidden, weight_VD, bias_V)
     return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def uniform(log_p: Tensor, extra: int = 0) -> Tensor:
+    """mean_v log p(v) over the last axis; with ``extra`` ids to copy, over the possible ones."""
+    if not extra:
+        return log_p.mean(dim=-1)
+    possible = log_p > -torch.inf
+    return torch.where(possible, log_p, 0.0).sum(dim=-1) / possible.sum(dim=-1)
 
 
 def likelihood(

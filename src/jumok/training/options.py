@@ -89,6 +89,8 @@ class Training:
     """Share of the likelihood that is spread evenly over the vocabulary."""
     guided_weight: float = 0.0
     """Weight of the guided-alignment term; the batches must carry links."""
+    coverage_weight: float = 0.0
+    """Weight of the coverage loss: attention that goes where it has been (See 2017, eq. 12)."""
     validate_every: int = 0
     """Updates between validations; 0 = at the end of each epoch."""
     choose_by: str = "exact_match"

@@ -70,12 +70,17 @@ def _backward(run: Run, batch: Batch, tokens: int) -> Loss:
     options = run.options
     number = run.at.step + 1
     noise = Noise(options.seed, number, torch.from_numpy(batch.example_B))
-    want = Want.WEIGHTS if options.guided_weight else Want.NOTHING
+    looks = options.guided_weight or options.coverage_weight
+    want = Want.WEIGHTS if looks else Want.NOTHING
     moved = to_torch(batch, run.device)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         output = run.model(moved, noise=noise, want=want)
     loss = weigh(
-        output, moved, smoothing=options.label_smoothing, guided_weight=options.guided_weight
+        output,
+        moved,
+        smoothing=options.label_smoothing,
+        guided_weight=options.guided_weight,
+        coverage_weight=options.coverage_weight,
     )
     (loss.total / tokens).backward()  # type: ignore[no-untyped-call]
     return Loss(loss.total.detach(), loss.nll_B)
