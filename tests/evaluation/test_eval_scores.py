@@ -233,6 +233,10 @@ def test_the_table_shows_the_figures_and_how_they_were_made() -> None:
     assert "Wilson" in text
     assert "1,000 bootstrap resamples of rows (seed 0)" in text
     assert "BLEU says nothing here: no output has four words." in text
+    head, *rows = text.splitlines()[:3]
+    column = slice(head.index("BLEU") - 1, head.index("BLEU") + 4)
+    assert {row[column].strip() for row in rows if row} == {"-"}
+    assert "  BLEU" not in text.partition("95% by")[2]
     assert "version:" in text
 
 

@@ -8,7 +8,7 @@ Exact match counts rows whose output equals one of the references. CER and WER a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -94,8 +94,13 @@ class Scores:
         parts = [("all", self.whole), ("seen in training", self.seen), ("never seen", self.unseen)]
         if len(self.by_length) > 1:
             parts += [(f"length {_span(b)}", b.scores) for b in self.by_length]
-        lines = table.parts([(name, part) for name, part in parts if part is not None])
-        lines += ["", table.WILSON, *table.bootstrap(self.intervals, self.resamples, self.seed)]
+        shown = [(name, part) for name, part in parts if part is not None]
+        intervals = dict(self.intervals)
+        if not self.bleu_defined:  # a dash, not a 0 that looks like a score
+            shown = [(name, replace(part, bleu=None)) for name, part in shown]
+            intervals.pop("bleu", None)
+        lines = table.parts(shown)
+        lines += ["", table.WILSON, *table.bootstrap(intervals, self.resamples, self.seed)]
         if not self.bleu_defined:
             lines.append("BLEU says nothing here: no output has four words.")
         return lines + [f"{name}: {signature}" for name, signature in self.signatures.items()]

@@ -67,7 +67,8 @@ def bootstrap(intervals: Mapping[str, Interval], resamples: int, seed: int) -> l
         return []
     shown = (("cer", "CER"), ("wer", "WER"), ("bleu", "BLEU"), ("chrf", "chrF"))
     how = f"95% by {resamples:,} bootstrap resamples of rows (seed {seed}):"
-    return [how, *(f"  {label} {_between(name, *intervals[name])}" for name, label in shown)]
+    known = [(name, label) for name, label in shown if name in intervals]
+    return [how, *(f"  {label} {_between(name, *intervals[name])}" for name, label in known)]
 
 
 def _between(name: str, low: float, high: float) -> str:
