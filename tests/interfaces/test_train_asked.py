@@ -15,6 +15,7 @@ from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work import running
 from jumok.interfaces.work.planning import ask
+from jumok.training.events import Step
 
 Call = Callable[..., Any]
 SHORT = ("--model", "luong", "--model.hidden_size", 8, "--model.embedding_size", 4)
@@ -203,3 +204,22 @@ def test_a_run_on_standard_input_wants_it_again(
     assert ran.code == 2
     assert "m is trained on standard input, which has to be given again." in ran.said
     assert "jumok train --resume m < FILE" in ran.said
+
+
+def test_the_seconds_before_an_interruption_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 107.0, 110.0])
+    monkeypatch.setattr(running.time, "monotonic", lambda: next(now))
+    clock = running._Clock()
+    rest = {"loss": 1.0, "nll": 1.0, "rate": 1.0, "norm": 1.0, "tokens": 1}
+    clock(Step(step=41, epoch=1.0, seconds=2007.0, **rest))
+    assert clock.seconds() == 2010.0
+
+
+def test_learning_pieces_is_announced(jumok: Call, pairs: Path) -> None:
+    """With a million pairs it takes minutes in which nothing else is said."""
+    sizes = ("--data.source_unit", "bpe", "--data.source_size", 40)
+    ran = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, *sizes, "--out", "m")
+    assert ran.code == 0, ran.said
+    assert "learning the pieces of 73 pairs ..." in ran.said
+    plain = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, "--out", "n")
+    assert "learning" not in plain.said

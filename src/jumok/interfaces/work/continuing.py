@@ -23,9 +23,10 @@ from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.planning import refuse_together
 from jumok.recipes.rule import Traits, choose
 
-__all__ = ["grown", "old_model", "started_from"]
+__all__ = ["LEARNT", "grown", "old_model", "started_from"]
 
 LEARNT = ("bpe", "unigram")
+"""Units whose symbols are learnt from text."""
 OF_THE_CODEC = (
     *("source_unit", "target_unit", "source_size", "target_size"),
     *("shared", "min_count", "normalisation"),

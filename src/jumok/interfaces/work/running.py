@@ -29,7 +29,7 @@ from jumok.interfaces.streaming import (
     streams,
 )
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work.continuing import old_model, started_from
+from jumok.interfaces.work.continuing import LEARNT, old_model, started_from
 from jumok.interfaces.work.corpora import is_task, sample_note, streamed_ways, three_ways
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import Ending, end_run
@@ -38,7 +38,7 @@ from jumok.interfaces.work.pilot import pilot
 from jumok.interfaces.work.planning import ask, choose_run, flags_of, refuse_together
 from jumok.recipes.tasks import size_of
 from jumok.store import latest_good
-from jumok.training.events import Event
+from jumok.training.events import Event, Step
 
 __all__ = ["Watcher", "train"]
 
@@ -87,6 +87,8 @@ def _new(request: TrainRequest, folder: Path, watcher: Watcher) -> _Plan:
     asked = ask(request)
     corpora, train = _read(request, asked.form, asked.stream, folder, watcher)
     name, run = choose_run(asked, request, train, watcher.tell)
+    if run.data.source_unit in LEARNT or run.data.target_unit in LEARNT:
+        watcher.tell(f"learning the pieces of {len(train):,} pairs ...")
     translator = make_translator(name, run, codec_of(train, run.data), train)
     return _plan(request, corpora, train, translator, folder, watcher)
 
@@ -203,6 +205,21 @@ def _corpora(request: TrainRequest, form: Form, stream: bool | None) -> tuple[Ta
     return corpora, corpora.train
 
 
+class _Clock:
+    """Seconds of training in all, those before an interruption among them."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if self._before is None and isinstance(event, Step):
+            self._before = event.seconds - (time.monotonic() - self._began)
+
+    def seconds(self) -> float:
+        return max(0.0, self._before or 0.0) + time.monotonic() - self._began
+
+
 def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
     """Trains, scores the test sets once, writes the folder and the pictures."""
     plan.translator.network.to(device_of(plan.request.machine))
@@ -210,7 +227,7 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
         watcher.tell(pilot(plan.translator, plan.train))
         _clear(plan.folder)
     translator, folder = plan.translator, plan.folder
-    began = time.monotonic()
+    clock = _Clock()
     done = fit(
         translator,
         plan.train,
@@ -218,9 +235,9 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
         folder=folder,
         carried=_carried(translator, plan.request, folder),
         resume=plan.resume,
-        listeners=[watcher],
+        listeners=[clock, watcher],
     )
-    took = time.monotonic() - began
+    took = clock.seconds()
     ending = end_run(translator, plan.corpora, folder, done, took, rows=len(plan.train))
     discard(folder)
     return ending
