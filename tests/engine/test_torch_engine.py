@@ -23,7 +23,7 @@ MODES = (
     SearchOptions(beam=5, nbest=5, max_length=9),
     SearchOptions(sample=True, nbest=3, temperature=2.0, max_length=9),
 )
-ATTENTIVE = ("luong", "bahdanau", "rnnsearch")
+ATTENTIVE = ("luong", "bahdanau", "rnnsearch", "transformer")
 TINY = (*ATTENTIVE, "cgru", "luong-fast", "attention")
 
 

@@ -31,6 +31,7 @@ MODELS = [
     Variant("rnnsearch", {"attention_size": 20, **SIZES}),
     Variant("bahdanau", {"attention_size": 20, **SIZES}),
     Variant("plain", SIZES),
+    Variant("transformer", SIZES),
     Variant("luong-fast", {"hidden_size": 22, "embedding_size": 12}),
 ]
 each = pytest.mark.parametrize("variant", MODELS, ids=lambda v: v.model)
