@@ -223,3 +223,13 @@ def test_learning_pieces_is_announced(jumok: Call, pairs: Path) -> None:
     assert "learning the pieces of 73 pairs ..." in ran.said
     plain = jumok("train", "pairs.tsv", "--dev", "dev.tsv", *SHORT, "--out", "n")
     assert "learning" not in plain.said
+
+
+@pytest.mark.parametrize(("limit", "told"), [(0.02, True), (1000.0, False)])
+def test_a_limit_below_one_epoch_is_told_with_what_may_help(
+    jumok: Call, pairs: Path, limit: float, told: bool
+) -> None:
+    limits = ("--training.max_steps", "none", "--training.max_epochs", limit)
+    ran = jumok("train", "pairs.tsv", *SHORT[:-4], *limits, "--training.time_limit", 0.5)
+    assert ran.code == 0, ran.said
+    assert ("% of an epoch: a smaller --model.hidden_size" in ran.said) is told

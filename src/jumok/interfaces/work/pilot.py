@@ -47,10 +47,21 @@ def pilot(translator: Translator, train: Train) -> str:
     limits = [epoch * e for e in (run.training.max_epochs,) if e is not None]
     limits += [seconds * s for s in (run.training.max_steps,) if s is not None]
     limits += [t for t in (run.training.time_limit,) if t is not None]
-    return (
+    said = (
         f"{steps:,} steps an epoch, about {_span(epoch)} each; at most about "
         f"{_span(min(limits))} in all, and the scoring of dev; {run.training.precision}, "
         f"{counted(torch.get_num_threads(), 'thread')}."
+    )
+    return said + _if_short(min(limits) / epoch)
+
+
+def _if_short(epochs: float) -> str:
+    """What may help where the data are not seen even once."""
+    if epochs >= 1:
+        return ""
+    return (
+        f" That is {epochs:.1%} of an epoch: a smaller --model.hidden_size, --data.source_size or "
+        "--data.target_size makes steps quicker."
     )
 
 
