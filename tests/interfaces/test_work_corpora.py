@@ -12,7 +12,7 @@ from jumok.interfaces import streaming
 from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
 from jumok.interfaces.work import corpora
-from jumok.interfaces.work.corpora import describe, read_pairs, three_ways
+from jumok.interfaces.work.corpora import describe, read_pairs, streamed_ways, three_ways
 
 READING = Reading()
 
@@ -45,6 +45,15 @@ def test_what_is_given_is_taken_and_what_is_not_is_held_out(files: Path) -> None
     train, dev, test = sides(files, False, True)
     assert (train + dev, test) == (120, 5) and 0 < dev < 60
     assert sides(files, True, True) == [120, 7, 5]
+
+
+def test_a_streamed_file_is_held_out_of_by_the_same_rule(files: Path) -> None:
+    names = [(str(files / f"{name}.tsv"),) for name in ("pairs", "dev", "test")]
+    for dev, test in ((False, False), (True, False), (False, True), (True, True)):
+        made, train = streamed_ways(
+            names[0], names[1] if dev else (), names[2] if test else (), READING
+        )
+        assert [len(train), len(made.dev), len(made.test)] == sides(files, dev, test)
 
 
 def test_the_seed_chooses_the_split(files: Path) -> None:
