@@ -49,6 +49,7 @@ def test_people_get_a_table_a_map_and_the_next_command(jumok: Call, pairs: Path)
     assert ran.code == 0
     assert "free-running" in ran.out and "copy the source" in ran.out
     assert "strongest source of the row" in ran.out
+    assert "the model of step 3 was chosen\nscoring, free-running, and the answers" in ran.said
     assert "model: runs/mine" in ran.said
     assert 'next: jumok inspect runs/mine "' in ran.said
     assert Path("runs/mine/attention.html").exists()

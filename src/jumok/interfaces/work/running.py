@@ -238,6 +238,7 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
         listeners=[clock, watcher],
     )
     took = clock.seconds()
+    watcher.tell("scoring, free-running, and the answers without training beside it ...")
     ending = end_run(translator, plan.corpora, folder, done, took, rows=len(plan.train))
     discard(folder)
     return ending
