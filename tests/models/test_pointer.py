@@ -73,7 +73,7 @@ def test_the_batch_does_copy() -> None:
     assert (batch.target_in_BT >= TARGET_SIZE).any()
 
 
-@pytest.mark.parametrize("law", [law for law in LAWS if law != "empty source"])
+@pytest.mark.parametrize("law", LAWS)
 @every_kind
 def test_law_holds_where_symbols_are_copied(options: dict[str, Any], law: str) -> None:
     model = model_of(options)
@@ -87,17 +87,6 @@ def test_numbers_are_right_where_symbols_are_copied(options: dict[str, Any], law
     model = model_of(options)
     batch = batch_for(model, rows=3, source_length=5, target_length=3)
     finding = NUMERICS[law](model, batch)
-    assert finding.holds, finding
-
-
-@every_kind
-def test_an_empty_source_leaves_the_vocabulary(options: dict[str, Any]) -> None:
-    """Nothing to copy but the end symbol: what is written is all that is possible."""
-    model = model_of(options)
-    batch = batch_for(model)
-    known = batch.target_out_BT.masked_fill(batch.target_out_BT >= TARGET_SIZE, UNK)
-    batch = replace(batch, target_out_BT=known)
-    finding = LAWS["empty source"](model, batch)
     assert finding.holds, finding
 
 

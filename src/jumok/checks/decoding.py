@@ -1,6 +1,7 @@
 """What every search owes, checked on an engine and real sentences of ids.
 
-A source is a row of ids, its end symbol last. Each check returns a ``Finding``: the largest
+A source is a row of ids, its end symbol last; where the model copies, a second row under it says
+what copying each symbol writes. Each check returns a ``Finding``: the largest
 difference and where it was. *Bits* are compared where the engine promises them.
 """
 
@@ -14,6 +15,7 @@ import torch
 
 from jumok.checks.laws import Finding
 from jumok.data.arrays import pad
+from jumok.data.copying import extra_width
 from jumok.models.contract import Want
 from jumok.records import BOS, PAD, Batch, Hypothesis, Source
 from jumok.search import Engine, SearchOptions, score, search
@@ -31,13 +33,18 @@ __all__ = [
 ]
 
 Rows = Sequence[np.ndarray]
-"""Ids of sources, the end symbol last; none is empty."""
+"""Sources, (S,) or with what can be copied (2, S); none is empty."""
 
 
-def source_of(rows: Rows) -> Source:
-    """``rows`` padded to their longest."""
-    ids_BS, mask_BS = pad([row.tolist() for row in rows])
-    return Source(ids_BS=ids_BS, mask_BS=mask_BS)
+def source_of(rows: Rows, vocabulary_size: int) -> Source:
+    """``rows`` padded to their longest; ids from ``vocabulary_size`` on are to be copied."""
+    both = [row.reshape(-1, row.shape[-1]) for row in rows]
+    ids_BS, mask_BS = pad([row[0].tolist() for row in both])
+    if not both or len(both[0]) == 1:
+        return Source(ids_BS=ids_BS, mask_BS=mask_BS)
+    copy_ids_BS, _ = pad([row[1].tolist() for row in both])
+    extra = extra_width(copy_ids_BS, vocabulary_size)
+    return Source(ids_BS=ids_BS, mask_BS=mask_BS, copy_ids_BS=copy_ids_BS, extra=extra)
 
 
 def batch_mates_change_no_bit(
@@ -57,10 +64,11 @@ def batch_mates_change_no_bit(
     a ``tolerance`` above 0 is for devices where bits are not promised.
     """
     law = f"batch invariance, {name}"
-    alone = [search(engine, source_of([row]), options)[0] for row in rows]
+    V = engine.vocabulary_size
+    alone = [search(engine, source_of([row], V), options)[0] for row in rows]
     worst, differ, count, place = 0.0, 0, 0, ""
     for numbers in _companies(rows, draws, largest, seed):
-        together = search(engine, source_of([rows[n] for n in numbers]), options)
+        together = search(engine, source_of([rows[n] for n in numbers], V), options)
         for n, found in zip(numbers, together, strict=True):
             count += 1
             if _bits(found) != _bits(alone[n]):
@@ -77,7 +85,7 @@ def _companies(rows: Rows, draws: int, largest: int, seed: int) -> Iterator[np.n
     everyone = np.arange(size)
     yield everyone
     yield everyone[::-1]
-    by_length = np.argsort([len(row) for row in rows], kind="stable")
+    by_length = np.argsort([row.shape[-1] for row in rows], kind="stable")
     yield np.concatenate([by_length[:3], by_length[-1:], by_length[:3]])
     for _ in range(draws):
         yield random.integers(0, size, random.integers(1, largest + 1))
@@ -116,7 +124,7 @@ def _weights_gap(one: Hypothesis, other: Hypothesis) -> float:
 
 def beam_of_one_is_greedy(engine: Engine, rows: Rows) -> Finding:
     """To the last bit; and the n-best lists of a wider beam are sorted, without doubles."""
-    options, source = SearchOptions(), source_of(rows)
+    options, source = SearchOptions(), source_of(rows, engine.vocabulary_size)
     pairs = list(
         zip(greedy(engine, source, options), beam_search(engine, source, options), strict=True)
     )
@@ -133,9 +141,9 @@ def forced_is_search(
 
     A search that mixes up states, rows or back-pointers fails here.
     """
-    found = search(engine, source_of(rows), options)
+    found = search(engine, source_of(rows, engine.vocabulary_size), options)
     flat = [(n, h) for n, hypotheses in enumerate(found) for h in hypotheses if len(h.ids_T)]
-    source = source_of([rows[n] for n, _ in flat])
+    source = source_of([rows[n] for n, _ in flat], engine.vocabulary_size)
     again = score(engine, source, [h.ids_T for _, h in flat], options)
     scores = [_score_gap(h, g) for (_, h), g in zip(flat, again, strict=True)]
     maps = [_weights_gap(h, g) for (_, h), g in zip(flat, again, strict=True)]
@@ -163,14 +171,15 @@ def attention_fits(engine: Engine, rows: Rows, options: SearchOptions) -> Findin
     law = "attention fits"
     has_weights = any(spec.is_weights for spec in engine.maps)
     worst, count = 0.0, 0
-    for row, hypotheses in zip(rows, search(engine, source_of(rows), options), strict=True):
+    found = search(engine, source_of(rows, engine.vocabulary_size), options)
+    for row, hypotheses in zip(rows, found, strict=True):
         for h in hypotheses:
             count += 1
             if (h.weights_TS is not None) != has_weights:
                 return Finding(law, False, float("inf"), "weights and `maps` disagree")
             if h.weights_TS is None:
                 continue
-            shape = (len(h.ids_T), len(row))
+            shape = (len(h.ids_T), row.shape[-1])
             if h.weights_TS.shape != shape:
                 detail = f"a map is {h.weights_TS.shape}, but its output has {shape}"
                 return Finding(law, False, float("inf"), detail)
@@ -190,7 +199,7 @@ def forward_is_engine(
     out_BT, mask_BT = pad([row.tolist() for row in targets])
     in_BT = np.concatenate([np.full((len(targets), 1), BOS), out_BT[:, :-1]], axis=1)
     batch = Batch(
-        source=source_of(rows),
+        source=source_of(rows, engine.vocabulary_size),
         target_in_BT=np.where(mask_BT, in_BT, PAD),
         target_out_BT=out_BT,
         target_mask_BT=mask_BT,
@@ -203,7 +212,7 @@ def forward_is_engine(
     weights = None if output.weights_BTS is None else output.weights_BTS.cpu().numpy()
     gaps = [0.0]
     for b, given in enumerate(score(engine, batch.source, targets)):
-        T, S = len(targets[b]), len(rows[b])
+        T, S = len(targets[b]), rows[b].shape[-1]
         size = 1 + np.abs(given.logprobs_T)
         gaps.append(_gap(log_probs_BT[b, :T] / size, given.logprobs_T / size))
         if weights is not None and given.weights_TS is not None:

@@ -17,7 +17,7 @@ from jumok.models.contract import Output, Want, unroll
 from jumok.nn import readout
 from jumok.nn.noise import Noise
 from jumok.nn.paths import recorded_paths
-from jumok.records import EOS, PAD, Batch, Source
+from jumok.records import EOS, PAD, UNK, Batch, Source
 
 __all__ = [
     "LAWS",
@@ -324,15 +324,24 @@ def empty_source_is_finite(model: Any, batch: Batch) -> Finding:
     ids = torch.full_like(batch.source.ids_BS, PAD)
     mask = torch.zeros_like(batch.source.mask_BS)
     ids[:, 0], mask[:, 0] = EOS, True
-    copies = None if batch.source.copy_ids_BS is None else ids
-    source = replace(batch.source, ids_BS=ids, mask_BS=mask, copy_ids_BS=copies)
-    empty = replace(batch, source=source)
+    source = replace(batch.source, ids_BS=ids, mask_BS=mask)
+    out = batch.target_out_BT
+    if source.copy_ids_BS is not None:  # what was copied has no source any more
+        width = model.step(out[:, 0], *_begun(model, batch.source)).logits_BV.shape[1]
+        out = out.masked_fill(out >= width - source.extra, UNK)
+        source = replace(source, copy_ids_BS=ids)
+    empty = replace(batch, source=source, target_out_BT=out)
     output, gradients = with_gradients(
         model, empty, lambda: model.forward(empty, want=Want.WEIGHTS)
     )
     found = [output.log_probs_BT, *gradients.values()]
     finite = all(bool(torch.isfinite(t).all()) for t in found)
     return Finding("empty source", finite, 0.0 if finite else float("inf"), "")
+
+
+def _begun(model: Any, source: Source) -> tuple[Any, Any]:
+    encoded = model.encode(source)
+    return model.start(encoded), encoded
 
 
 def dropout_is_keyed(model: Any, batch: Batch) -> Finding:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from jumok.data.copying import extra_width
 from jumok.records import BOS, PAD, Batch, Source
 
 __all__ = [
+    "Copies",
     "Growing",
     "InMemory",
     "PairData",
@@ -110,6 +112,21 @@ class Growing:
         return Ragged(ids, np.frombuffer(self._offsets, dtype=np.int64))
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What copying each source symbol writes, row by row (``copying.copy_ids``)."""
+
+    ids: Ragged
+    vocabulary_size: int
+    """V of the target: ids from here on are a sentence's own."""
+
+    def beside(self, source: Source, rows_B: np.ndarray, multiple: int) -> Source:
+        """``source``, the batch of these rows, with what can be copied."""
+        copy_ids_BS, _ = self.ids.padded(rows_B, multiple)
+        extra = extra_width(copy_ids_BS, self.vocabulary_size)
+        return replace(source, copy_ids_BS=copy_ids_BS, extra=extra)
+
+
 class PairData(Protocol):
     """Encoded pairs, in memory or on disk; both sides end with EOS in every row."""
 
@@ -118,6 +135,11 @@ class PairData(Protocol):
 
     @property
     def target(self) -> Ragged: ...
+
+    @property
+    def copies(self) -> Copies | None:
+        """None where the model does not copy."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -129,6 +151,7 @@ class InMemory:
     source: Ragged
     target: Ragged
     dropped: tuple[int, ...] = ()
+    copies: Copies | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -170,13 +193,17 @@ def collate(
 ) -> Batch:
     """The batch of these rows: NumPy, right padding, ``example_B`` = the row numbers.
 
-    ``source.ids_BS`` and ``target_out_BT`` end with EOS, ``target_in_BT`` begins with BOS.
+    ``source.ids_BS`` and ``target_out_BT`` end with EOS, ``target_in_BT`` begins with BOS. With
+    ``data.copies`` the source says what can be copied, and target ids go beyond V.
     """
     rows_B = np.asarray(rows_B, dtype=np.int64)
     source_BS, source_mask_BS = data.source.padded(rows_B, source_multiple)
     target_BT, target_mask_BT = data.target.padded(rows_B, target_multiple)
+    source = Source(ids_BS=source_BS, mask_BS=source_mask_BS)
+    if data.copies is not None:
+        source = data.copies.beside(source, rows_B, source_multiple)
     return Batch(
-        source=Source(ids_BS=source_BS, mask_BS=source_mask_BS),
+        source=source,
         target_in_BT=shift(target_BT, target_mask_BT),
         target_out_BT=target_BT,
         target_mask_BT=target_mask_BT,

@@ -53,6 +53,8 @@ class TokenCache:
     """Pairs left out as too long when it was built."""
     codec: str
     """The digest of the codec that encoded it (``codec_digest``)."""
+    copies: None = None
+    """What could be copied is not kept on disk."""
 
     def __len__(self) -> int:
         return len(self.source)

@@ -19,6 +19,8 @@ FORMAT = 1
 RECORD = "codec.json"
 _SIDES = ("source", "target")
 _KEYS = ("format", "normalisation", "max_source", "max_target", "source", "target")
+_MAY_BE = ("copies",)
+"""Only there, and true, in the codec of a model that copies."""
 _FILES = ("vocabulary.txt", "spm.model")
 _MAX_RECORD_BYTES = 1 << 20
 _MAX_LENGTH = 1 << 24
@@ -34,6 +36,8 @@ def codec_files(codec: PairCodec) -> dict[str, bytes]:
         "source": codec.source_tokenizer.to_dict(),
         "target": codec.target_tokenizer.to_dict(),
     }
+    if codec.copies:
+        record["copies"] = True
     files = {RECORD: json.dumps(record, indent=2, ensure_ascii=True).encode() + b"\n"}
     sides = (
         ("source", codec.source_tokenizer, codec.source_vocabulary),
@@ -68,6 +72,7 @@ def codec_from_files(files: Mapping[str, bytes], *, where: str = "the model") ->
             normalisation=record["normalisation"],
             max_source=record["max_source"],
             max_target=record["max_target"],
+            copies="copies" in record,
         )
     except UsageError as error:
         raise ModelFolderError(f"{where}/{RECORD}: {error.message}") from None
@@ -129,7 +134,12 @@ def _record(data: bytes, where: str) -> dict[str, Any]:
         raise ModelFolderError(f"{where}: not a JSON object.")
     _check_format(record, where)
     for name in record:
-        if name not in _KEYS:
+        if name in _MAY_BE and record[name] is not True:
+            raise ModelFolderError(
+                f"{where}: `{name}` must be true, but is {record[name]!r}.",
+                hint="a codec that does not copy has no such key.",
+            )
+        if name not in _KEYS + _MAY_BE:
             raise ModelFolderError(f"{where}: unknown key {name!r}.{did_you_mean(name, _KEYS)}")
     for name in _KEYS:
         _check_value(name, record.get(name), where)

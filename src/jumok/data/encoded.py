@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jumok.data.arrays import Growing, InMemory, PairData, collate, pad, shift
+from jumok.data.arrays import Copies, Growing, InMemory, PairData, collate, pad, shift
+from jumok.data.copying import copy_ids, extra_width, ids_with, own_symbols, symbols_with
 from jumok.data.text import Form, check_form, normalise, normalise_with_map, raw_span
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
@@ -38,6 +39,8 @@ class EncodedRow(NamedTuple):
     row: int
     source: list[int]
     target: list[int]
+    copies: list[int] | None = None
+    """What copying each source symbol writes; None where the model does not copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,8 @@ class PairCodec:
     normalisation: Form = "NFC"
     max_source: int = 1024
     max_target: int = 1024
+    copies: bool = False
+    """The model copies: source symbols that the target lacks have ids beyond V (``copying.py``)."""
 
     def __post_init__(self) -> None:
         check_form(self.normalisation)
@@ -76,15 +81,32 @@ class PairCodec:
         tokens = [self.source_tokens(text) for text in texts]
         rows = _rows(tokens, self.source_vocabulary, "source", self.max_source)
         ids_BS, mask_BS = pad(rows, multiple)
-        return Source(ids_BS=ids_BS, mask_BS=mask_BS), tokens
+        source = Source(ids_BS=ids_BS, mask_BS=mask_BS)
+        if self.copies:
+            copies = [copy_ids(_texts(row), self.target_vocabulary) for row in tokens]
+            copy_ids_BS, _ = pad(copies, multiple)
+            extra = extra_width(copy_ids_BS, len(self.target_vocabulary))
+            source = replace(source, copy_ids_BS=copy_ids_BS, extra=extra)
+        return source, tokens
 
     def encode_target(
-        self, texts: Sequence[str], *, multiple: int = 1
+        self, texts: Sequence[str], *, multiple: int = 1, own: Sequence[Sequence[str]] = ()
     ) -> tuple[np.ndarray, np.ndarray, list[list[Token]]]:
-        """(target_out_BT, target_mask_BT, tokens), EOS included; DataError as above."""
+        """(target_out_BT, target_mask_BT, tokens), EOS included; DataError as above.
+
+        ``own`` are the symbols of each text's source that can be copied (``own``).
+        """
         tokens = [self.target_tokens(text) for text in texts]
-        rows = _rows(tokens, self.target_vocabulary, "target", self.max_target)
+        rows = _rows(tokens, self.target_vocabulary, "target", self.max_target, own)
         return *pad(rows, multiple), tokens
+
+    def own(self, source_tokens: Sequence[Token]) -> tuple[str, ...]:
+        """What a source has to copy that the target's vocabulary lacks, V + k the k-th."""
+        return own_symbols(_texts(source_tokens), self.target_vocabulary) if self.copies else ()
+
+    def target_ids(self, target_tokens: Sequence[Token], own: Sequence[str] = ()) -> np.ndarray:
+        """The ids of a target's tokens (its end symbol last); ``own`` as above."""
+        return np.array([*ids_with(_texts(target_tokens), self.target_vocabulary, own), EOS])
 
     def encode_batch(
         self, sources: Sequence[str], targets: Sequence[str]
@@ -93,7 +115,8 @@ class PairCodec:
         if len(sources) != len(targets):
             raise DataError(f"{len(sources)} sources, but {len(targets)} targets.")
         source, source_tokens = self.encode_source(sources)
-        target_out_BT, target_mask_BT, target_tokens = self.encode_target(targets)
+        own = [self.own(row) for row in source_tokens]
+        target_out_BT, target_mask_BT, target_tokens = self.encode_target(targets, own=own)
         batch = Batch(
             source=source,
             target_in_BT=shift(target_out_BT, target_mask_BT),
@@ -112,15 +135,20 @@ class PairCodec:
         return _tokens(text, self.target_tokenizer, self.normalisation)
 
     def decode(
-        self, ids_T: Iterable[int], *, fill: Mapping[int, str] | None = None
+        self,
+        ids_T: Iterable[int],
+        *,
+        fill: Mapping[int, str] | None = None,
+        own: Sequence[str] = (),
     ) -> tuple[str, list[Token]]:
         """(text, tokens with spans into that text) of output ids, up to and with EOS.
 
         One token for each id. ``fill`` puts a symbol in the place of an UNK, by position; an
-        UNK left over is spelt U+FFFD. What is not a symbol of the text is ``special``.
+        UNK left over is spelt U+FFFD. What is not a symbol of the text is ``special``. ``own``
+        are the source's symbols that ids beyond V stand for.
         """
         ids = _until_end(ids_T)
-        known = self.target_vocabulary.decode(ids)
+        known = self.symbols(ids, own)
         unknown = {k: (fill or {}).get(k, UNKNOWN_TEXT) for k, i in enumerate(ids) if i == UNK}
         spelt = [k for k, i in enumerate(ids) if i not in (PAD, BOS, EOS)]
         text, spans = self.target_tokenizer.join([unknown.get(k, known[k]) for k in spelt])
@@ -132,6 +160,10 @@ class PairCodec:
             shown = unknown[k] if filled else known[k]
             tokens.append(Token(shown, start, end, special=i < len(SPECIALS) and not filled))
         return text, tokens
+
+    def symbols(self, ids: Iterable[int], own: Sequence[str] = ()) -> list[str]:
+        """The symbol of each output id; ``own`` as in ``decode``."""
+        return symbols_with(ids, self.target_vocabulary, own)
 
     def unknown(self, sources: Iterable[str], targets: Iterable[str] = ()) -> UnknownSymbols:
         """Which symbols of these texts the model does not know, and how often they occur."""
@@ -156,11 +188,14 @@ class PairCodec:
         from_source, from_target = self.source_tokenizer.symbols, self.target_tokenizer.symbols
         source_ids, target_ids = self.source_vocabulary.ids_of, self.target_vocabulary.ids_of
         for row, (source, target) in enumerate(pairs):
-            coded = EncodedRow(
-                row,
-                [*source_ids(from_source(normalise(source, form))), EOS],
-                [*target_ids(from_target(normalise(target, form))), EOS],
-            )
+            if self.copies:
+                coded = self._copying(row, normalise(source, form), normalise(target, form))
+            else:
+                coded = EncodedRow(
+                    row,
+                    [*source_ids(from_source(normalise(source, form))), EOS],
+                    [*target_ids(from_target(normalise(target, form))), EOS],
+                )
             if len(coded.source) <= self.max_source and len(coded.target) <= self.max_target:
                 yield coded
             elif on_long == "drop":
@@ -168,6 +203,17 @@ class PairCodec:
             else:
                 _check_length(coded.source, "source", row, self.max_source)
                 _check_length(coded.target, "target", row, self.max_target)
+
+    def _copying(self, row: int, source: str, target: str) -> EncodedRow:
+        symbols = list(self.source_tokenizer.symbols(source))
+        vocabulary = self.target_vocabulary
+        own = own_symbols(symbols, vocabulary)
+        return EncodedRow(
+            row,
+            [*self.source_vocabulary.ids_of(symbols), EOS],
+            [*ids_with(self.target_tokenizer.symbols(target), vocabulary, own), EOS],
+            copy_ids(symbols, vocabulary),
+        )
 
 
 class UnknownSymbols(NamedTuple):
@@ -181,14 +227,20 @@ def encode_all(
     codec: PairCodec, pairs: Iterable[tuple[str, str]], *, on_long: OnLong = "refuse"
 ) -> InMemory:
     """Every pair as ids, in memory; what is too long is refused or named in ``dropped``."""
-    source, target, dropped = Growing(), Growing(), list[int]()
+    source, target, copies, dropped = Growing(), Growing(), Growing(), list[int]()
     for row in codec.encode_pairs(pairs, on_long=on_long):
         if isinstance(row, int):
             dropped.append(row)
         else:
             source.append(row.source)
             target.append(row.target)
-    return InMemory(source.done(), target.done(), tuple(dropped))
+            copies.append(row.copies or ())
+    return InMemory(
+        source.done(),
+        target.done(),
+        tuple(dropped),
+        Copies(copies.done(), len(codec.target_vocabulary)) if codec.copies else None,
+    )
 
 
 def _tokens(text: str, tokenizer: Tokenizer, form: Form) -> list[Token]:
@@ -199,12 +251,22 @@ def _tokens(text: str, tokenizer: Tokenizer, form: Form) -> list[Token]:
     return [*tokens, Token(_END, len(text), len(text), special=True)]
 
 
+def _texts(tokens: Sequence[Token]) -> list[str]:
+    """The symbols of a text, without its end."""
+    return [token.text for token in tokens[:-1]]
+
+
 def _rows(
-    tokens: Sequence[Sequence[Token]], vocabulary: Vocabulary, side: str, limit: int
+    tokens: Sequence[Sequence[Token]],
+    vocabulary: Vocabulary,
+    side: str,
+    limit: int,
+    own: Sequence[Sequence[str]] = (),
 ) -> list[list[int]]:
     rows = []
     for number, row in enumerate(tokens):
-        rows.append([*vocabulary.ids_of(t.text for t in row[:-1]), EOS])
+        beyond = own[number] if own else ()
+        rows.append([*ids_with(_texts(row), vocabulary, beyond), EOS])
         _check_length(rows[-1], side, number, limit)
     return rows
 

@@ -64,6 +64,8 @@ def make_translator(
     models: Mapping[str, Entry] = MODELS,
 ) -> Translator:
     """An untrained translator; ``train`` is remembered as hashes, to tell seen from unseen."""
+    if models[name].copies:
+        codec = replace(codec, copies=True)
     sizes = (len(codec.source_vocabulary), len(codec.target_vocabulary))
     network = models[name].model(run.model, *sizes, seed=run.training.seed)
     seen = None
@@ -95,7 +97,8 @@ def _digest(data: PairData) -> str:
     Piece by piece and in one type each, so that it is the same in memory and on disk.
     """
     digest = hashlib.sha256()
-    for side in (data.source, data.target):
+    copies = () if data.copies is None else (data.copies.ids,)
+    for side in (data.source, data.target, *copies):
         for array, dtype in ((side.ids, "<i4"), (side.offsets, "<i8")):
             for start in range(0, len(array), PIECE):
                 digest.update(array[start : start + PIECE].astype(dtype).data)
@@ -147,6 +150,11 @@ def _encoded(
         raise UsageError(
             "a streamed corpus is trained with a folder, where its ids are kept.",
             hint='give one: folder="runs/mine".',
+        )
+    if codec.copies:
+        raise UsageError(
+            "a model that copies is trained in memory, and this corpus streams from disk.",
+            hint="train on fewer pairs, or with a model that does not copy.",
         )
     return train.encoded(codec, folder, on_long)
 

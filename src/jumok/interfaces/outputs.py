@@ -57,7 +57,7 @@ def as_translation(
     ``fill_unknown`` puts the source symbol attended to most in the place of an unknown one.
     """
     fill = _fill(hypothesis, source_tokens, codec) if fill_unknown else None
-    text, target = codec.decode(hypothesis.ids_T, fill=fill)
+    text, target = codec.decode(hypothesis.ids_T, fill=fill, own=codec.own(source_tokens))
     trace = _trace(hypothesis, source, source_tokens, (text, target), codec, maps, card)
     tokens = tuple(
         Scored(token.text, token.start, token.end, token.special, logprob=float(logprob))
@@ -79,7 +79,7 @@ def _fill(
     hypothesis: Hypothesis, source_tokens: Sequence[Token], codec: PairCodec
 ) -> dict[int, str]:
     """Position -> what stands there in the place of an unknown symbol."""
-    symbols = codec.target_vocabulary.decode(hypothesis.ids_T)
+    symbols = codec.symbols(hypothesis.ids_T, codec.own(source_tokens))
     words = [token.text for token in source_tokens if not token.special]
     filled = replace_unknown(hypothesis.ids_T, symbols, words, hypothesis.weights_TS)
     pairs = zip(symbols, filled, strict=True)
@@ -113,7 +113,7 @@ def _trace(
         ),
         main=main.name if main is not None and main.name in arrays else None,
         logprobs_T=hypothesis.logprobs_T,
-        alternatives=_alternatives(hypothesis, codec),
+        alternatives=_alternatives(hypothesis, codec, codec.own(source_tokens)),
         score=hypothesis.score,
         finished=hypothesis.finished,
         card=dict(card),
@@ -139,12 +139,12 @@ def _cut(values: np.ndarray, kind: str, width: int) -> np.ndarray:
 
 
 def _alternatives(
-    hypothesis: Hypothesis, codec: PairCodec
+    hypothesis: Hypothesis, codec: PairCodec, own: Sequence[str]
 ) -> tuple[tuple[tuple[str, float], ...], ...]:
     ids_TK, logprobs_TK = hypothesis.alternatives_TK, hypothesis.alternative_logprobs_TK
     if ids_TK is None or logprobs_TK is None:
         return ()
     return tuple(
-        tuple(zip(codec.target_vocabulary.decode(ids_K), map(float, logprobs_K), strict=True))
+        tuple(zip(codec.symbols(ids_K, own), map(float, logprobs_K), strict=True))
         for ids_K, logprobs_K in zip(ids_TK, logprobs_TK, strict=True)
     )

@@ -20,7 +20,7 @@ from jumok.interfaces.model_files import Parts, files_of, load_parts
 from jumok.interfaces.outputs import Translation, as_translation
 from jumok.models import MODELS, Entry
 from jumok.recipes.options import RunConfig
-from jumok.records import EOS, Hypothesis, Source, Token
+from jumok.records import Hypothesis, Source, Token
 from jumok.search import SearchOptions, search
 from jumok.search import score as score_given
 from jumok.search.batches import like_length
@@ -153,7 +153,7 @@ class Translator:
         waiting, first = iter(texts), 0
         while round_ := list(islice(waiting, ahead)):
             encoded = self._encode(round_, first)
-            given = self._prefixes(prefix, len(encoded.texts))
+            given = self._prefixes(prefix, encoded)
             found = self._search(engine, encoded, options, given, batch_size, first)
             for text, tokens, hypotheses in zip(encoded.texts, encoded.tokens, found, strict=True):
                 yield self._translation(text, tokens, hypotheses, engine, replace_unknown)
@@ -172,7 +172,10 @@ class Translator:
         engine = self.engine(bits=bits)
         options = SearchOptions(alternatives=alternatives, maps=maps)
         encoded = self._encode([source for source, _ in pairs], 0)
-        targets = [self._target_ids(target, number) for number, (_, target) in enumerate(pairs)]
+        targets = [
+            self._target_ids(target, number, self.codec.own(tokens))
+            for number, ((_, target), tokens) in enumerate(zip(pairs, encoded.tokens, strict=True))
+        ]
         found: list[Translation | None] = [None] * len(pairs)
         for rows_N, part in like_length(encoded.source, batch_size):
             scored = score_given(engine, part, [targets[row] for row in rows_N], options)
@@ -214,23 +217,23 @@ class Translator:
                 hint="split it; nothing is ever cut silently.",
             ) from None
 
-    def _prefixes(self, prefix: str, count: int) -> list[np.ndarray]:
+    def _prefixes(self, prefix: str, encoded: _Encoded) -> list[np.ndarray]:
         if not prefix:
             return []
-        ids = self._target_ids(prefix, 0)[:-1]
-        return [ids] * count
+        owns = map(self.codec.own, encoded.tokens)
+        known = {own: self._target_ids(prefix, 0, own)[:-1] for own in set(owns)}
+        return [known[self.codec.own(tokens)] for tokens in encoded.tokens]
 
-    def _target_ids(self, text: str, number: int) -> np.ndarray:
-        tokens = self.codec.target_tokens(text)[:-1]
-        if len(tokens) >= self.codec.max_target:
+    def _target_ids(self, text: str, number: int, own: Sequence[str] = ()) -> np.ndarray:
+        tokens = self.codec.target_tokens(text)
+        if len(tokens) > self.codec.max_target:
             raise DataError(
-                f"the target has {len(tokens):,} symbols, but this model takes fewer than "
+                f"the target has {len(tokens) - 1:,} symbols, but this model takes fewer than "
                 f"{self.codec.max_target:,}.",
                 where=f"pair {number + 1}",
                 excerpt=text,
             )
-        ids = self.codec.target_vocabulary.encode([token.text for token in tokens])
-        return np.append(ids, EOS)
+        return self.codec.target_ids(tokens, own)
 
     def _search(
         self,

@@ -52,6 +52,7 @@ OF_TRAINED: dict[str, Callable[..., Finding]] = {
 }
 """What trained weights may do and fresh ones do not: bend sharply, lose digits, ignore what was
 written."""
+UNHEARD_OF = "\u2603\u2622\u265e"
 FEW = 5
 """Pairs for the laws: they go through each model many times."""
 
@@ -128,13 +129,15 @@ def _texts(request: VerifyRequest, model: Translator) -> _Texts:
     sources, targets, kept = [], [], []
     for source, target in pairs:
         try:
-            encoded, _ = model.codec.encode_source([source])
-            ids_BT, _, _ = model.codec.encode_target([target])
+            encoded, [tokens] = model.codec.encode_source([source])
+            own = [model.codec.own(tokens)]
+            ids_BT, _, _ = model.codec.encode_target([target], own=own)
         except DataError:
             continue  # too long for the model: `translate` refuses it as well
         if source:
             kept.append((source, target))
-            sources.append(np.asarray(encoded.ids_BS[0]))
+            [ids_S], copies = encoded.ids_BS, encoded.copy_ids_BS
+            sources.append(ids_S if copies is None else np.stack([ids_S, copies[0]]))
             targets.append(np.asarray(ids_BT[0]))
     if not kept:
         raise DataError(
@@ -152,7 +155,14 @@ def _given(request: VerifyRequest, model: Translator) -> list[tuple[str, str]]:
 def _invented(rows: int, model: Translator) -> list[tuple[str, str]]:
     generator = np.random.default_rng(0)
     sides = (model.codec.source_vocabulary.symbols, model.codec.target_vocabulary.symbols)
-    return [(_words(sides[0], generator), _words(sides[1], generator)) for _ in range(rows)]
+    pairs = [(_words(sides[0], generator), _words(sides[1], generator)) for _ in range(rows)]
+    if model.codec.copies:  # something that neither side knows, in both
+        heard = ((1 + n % 3, n % 3) for n in range(rows))
+        pairs = [
+            (s + UNHEARD_OF[:in_source], t + UNHEARD_OF[:in_target])
+            for (s, t), (in_source, in_target) in zip(pairs, heard, strict=True)
+        ]
+    return pairs
 
 
 def _words(symbols: Sequence[str], generator: np.random.Generator) -> str:
