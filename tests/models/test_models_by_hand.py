@@ -10,9 +10,10 @@ from jumok.checks.laws import invented_batch
 from jumok.models.contract import Want
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
+from models.by_hand_copying import monotonic, pointer
 from models.by_hand_transformer import transformer
 
-BY_HAND = BY_HAND | {"transformer": transformer}
+BY_HAND = BY_HAND | {"transformer": transformer, "monotonic": monotonic, "pointer": pointer}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
