@@ -79,10 +79,10 @@ class OnnxEngine:
             "ids_BS": np.ascontiguousarray(source.ids_BS, dtype=np.int64),
             "mask_BS": np.ascontiguousarray(source.mask_BS, dtype=bool),
         }
-        found = _run(self._encoder, inputs)
+        found = _run(self._encoder, inputs, {"map": ask.maps})
         encoded = {n: a for n, a in found.items() if n in self._wanted and _is(n, "encoded")}
         state = {n: a for n, a in found.items() if _is(n, "state")}
-        maps = {n: a[:size] for n, a in _under("map", found).items()} if ask.maps else {}
+        maps = {n: a[:size] for n, a in _under("map", found).items()}
         sentence_N = np.arange(len(source.ids_BS))
         return Started(Cursor(encoded, encoded, sentence_N, state, size, width), maps)
 
@@ -92,19 +92,20 @@ class OnnxEngine:
         """Feed one token to every row."""
         inputs = {"token_B": self._filled(np.asarray(tokens_N, dtype=np.int64))}
         inputs |= {n: a for n, a in cursor.state.items() if n in self._wanted}
-        found = _run(self._step, inputs | cursor.encoded)
+        asked = {"weights_BS": ask.weights, "map": ask.maps}
+        found = _run(self._step, inputs | cursor.encoded, asked)
         logprobs_NV = found["log_probs_BV"][: cursor.rows]
         given = None if given_N is None else logprobs_NV[np.arange(len(given_N)), given_N]
         ids_NK, best_NK = best_candidates(logprobs_NV, ask)
         state = {f"state.{name}": leaf for name, leaf in _under("next.state", found).items()}
-        weights = found.get("weights_BS") if ask.weights else None
+        weights = found.get("weights_BS")
         return Advance(
             replace(cursor, state=state),
             ids_NK,
             best_NK,
             given,
             None if weights is None else weights[: cursor.rows, : cursor.width],
-            {n: a[: cursor.rows] for n, a in _under("map", found).items()} if ask.maps else {},
+            {n: a[: cursor.rows] for n, a in _under("map", found).items()},
         )
 
     def select(self, cursor: Cursor, rows_N: np.ndarray) -> Cursor:
@@ -121,8 +122,10 @@ class OnnxEngine:
         return filled(values_N, self._multiple) if self.bits else values_N
 
 
-def _run(session: Any, inputs: Mapping[str, np.ndarray]) -> Arrays:
+def _run(session: Any, inputs: Mapping[str, np.ndarray], asked: Mapping[str, bool]) -> Arrays:
+    """The outputs, but for those whose name (or its first part) is not ``asked`` for."""
     names = [output.name for output in session.get_outputs()]
+    names = [name for name in names if asked.get(name.partition(".")[0], True)]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
