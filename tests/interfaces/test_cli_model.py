@@ -244,3 +244,43 @@ def test_a_model_can_be_named_by_no_other_path(jumok: Call, tmp_path: Path) -> N
 def test_threads_and_devices_are_checked(jumok: Call, folder: Path) -> None:
     assert "--threads (0) must be at least 1." in jumok("translate", folder, "--threads", 0).said
     assert "is no device" in jumok("translate", folder, "--device", "gpu9").said
+
+
+def test_a_text_too_long_for_the_model_is_named_by_file_and_line(
+    jumok: Call, folder: Path, tmp_path: Path
+) -> None:
+    """Also where an earlier line repeats a source, which is translated but once."""
+    path = tmp_path / "p.tsv"
+    path.write_text(f"ab\tba\nab\tba\n{'x' * 1024}\ty\nc\t{'z' * 1500}\n", encoding="utf-8")
+    for command, where in (("evaluate", 3), ("score", 3), ("align", 3)):
+        ran = jumok(command, folder, path)
+        assert (ran.code, ran.out) == (3, "")
+        assert f"p.tsv:{where}: the source has 1,025 symbols with its end" in ran.said
+    hint = "--max-characters 1023 --skip-long"
+    assert hint in ran.said and "(2 of 4 here)" in ran.said
+    path.write_text(f"c\t{'z' * 1500}\nab\tba\n", encoding="utf-8")
+    assert jumok("evaluate", folder, path).code == 0  # compared with, not read
+    assert "p.tsv:1: the target has 1,501 symbols" in jumok("score", folder, path).said
+    assert jumok("score", folder, path, *hint.split()).out.count("\n") == 1
+
+
+def test_inspect_tells_symbols_it_was_never_trained_on(jumok: Call, folder: Path) -> None:
+    ran = jumok("inspect", folder, "a가b나")
+    assert "source: symbols that the model has never been trained on: 가, 나" in ran.said
+    assert "never been trained on" not in jumok("inspect", folder, "ab").said
+
+
+def test_inspect_of_an_empty_text_is_refused(jumok: Call, folder: Path) -> None:
+    ran = jumok("inspect", folder, " ")
+    assert (ran.code, ran.out) == (2, "")
+    assert "the text is empty, and so is its output." in ran.said
+
+
+def test_a_picture_for_a_folder_that_is_not_there_is_one_message(
+    jumok: Call, folder: Path, tmp_path: Path
+) -> None:
+    for name in ("x.html", "x.png", "x.npz"):
+        ran = jumok("inspect", folder, "ab", "--out", tmp_path / "no" / name)
+        assert ran.code == 1
+        assert f"{name} could not be written: No such file or directory." in ran.said
+        assert f"hint: there is no folder {tmp_path / 'no'}." in ran.said

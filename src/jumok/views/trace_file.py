@@ -18,12 +18,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jumok.errors import DataError, JumokError, ModelFolderError, UsageError
+from jumok.errors import DataError, JumokError, ModelFolderError, SaveError, UsageError
 from jumok.records import AttentionMap, AttentionTrace
 from jumok.views.schema import SCHEMA, Fields, trace_from, trace_to
 
@@ -84,14 +85,25 @@ def load_traces(path: str | os.PathLike[str]) -> list[AttentionTrace]:
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write beside ``path`` and rename, so that a reader never meets half a file."""
+    """Write beside ``path`` and rename, so that a reader never meets half a file.
+
+    Raises:
+        SaveError: the system refuses (no such folder, no permission, no space).
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         beside.write_bytes(content)
         os.replace(beside, path)
+    except OSError as error:
+        missing = not path.parent.is_dir()
+        raise SaveError(
+            f"{path} could not be written: {error.strerror or error}.",
+            hint=f"there is no folder {path.parent}." if missing else None,
+        ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 # --- JSON ---------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def inspect(
     request = InspectRequest(
         model=model, text=text, target=target, searching=searching, keys=keys, machine=machine
     )
-    found = inspecting.inspect(request)
+    found = inspecting.inspect(request, note)
     if json:
         json_line(as_json(found))
     else:

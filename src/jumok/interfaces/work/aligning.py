@@ -11,6 +11,7 @@ from jumok.interfaces.requests import AlignRequest
 from jumok.interfaces.translator import ROUND, Translator
 from jumok.interfaces.work.corpora import read_pairs
 from jumok.interfaces.work.decoding import BATCH, open_model
+from jumok.interfaces.work.lengths import refuse_long
 from jumok.records import AttentionTrace
 from jumok.views.api import save
 
@@ -87,7 +88,9 @@ def _real(tokens: Iterable[Any]) -> list[int]:
 def align(request: AlignRequest) -> Iterator[Aligned]:
     """The links of every pair, under the target that is given."""
     model = open_model(request.model, request.machine)
-    pairs = read_pairs(request.data, request.reading, form=model.codec.normalisation).pairs()
+    corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
+    refuse_long(corpus, model.codec, target=True)
+    pairs = corpus.pairs()
     level = _level(request.level, model)
     for start in range(0, len(pairs), BATCH * ROUND):
         for made in model.score(pairs[start : start + BATCH * ROUND], batch_size=BATCH):

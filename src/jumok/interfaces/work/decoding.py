@@ -14,6 +14,7 @@ from jumok.interfaces.outputs import Translation
 from jumok.interfaces.requests import ScoreRequest, TranslateRequest
 from jumok.interfaces.translator import ROUND, Translator
 from jumok.interfaces.work.corpora import read_pairs
+from jumok.interfaces.work.lengths import refuse_long
 from jumok.search import SearchOptions
 
 __all__ = ["open_model", "score", "search_options", "translate"]
@@ -107,6 +108,8 @@ def translate(request: TranslateRequest, lines: Iterable[str]) -> Iterator[Trans
 def score(request: ScoreRequest) -> Iterator[Translation]:
     """The given targets as outputs, one for each pair."""
     model = open_model(request.model, request.machine)
-    pairs = read_pairs(request.data, request.reading, form=model.codec.normalisation).pairs()
+    corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
+    refuse_long(corpus, model.codec, target=True)
+    pairs = corpus.pairs()
     for start in range(0, len(pairs), BATCH * ROUND):
         yield from model.score(pairs[start : start + BATCH * ROUND], batch_size=BATCH)

@@ -10,6 +10,7 @@ from pathlib import Path
 from jumok.data.baselines import BASELINES
 from jumok.data.corpus import Corpus
 from jumok.data.tasks import TaskData
+from jumok.errors import SaveError
 from jumok.evaluation import Scores, score
 from jumok.evaluation.slices import Slice
 from jumok.evaluation.table import align
@@ -173,6 +174,6 @@ def _pictures(examples: Sequence[Translation], folder: Path) -> list[str]:
                 warnings.simplefilter("always", MissingGlyphs)
                 save(shown, folder / name)
             told += [f"{what}: {folder / name}", *(str(r.message) for r in remarks)]
-        except (OSError, ImportError) as error:
+        except (SaveError, OSError, ImportError) as error:
             told.append(f"{what}: not drawn ({error})")
     return told

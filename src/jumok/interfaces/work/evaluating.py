@@ -14,6 +14,7 @@ from jumok.interfaces.requests import EvaluateRequest
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.corpora import read_pairs
 from jumok.interfaces.work.decoding import open_model, search_options
+from jumok.interfaces.work.lengths import refuse_long
 from jumok.search import SearchOptions
 
 __all__ = ["Evaluation", "evaluate", "evaluate_model"]
@@ -65,6 +66,7 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     options = search_options(model.run.search, request.searching, request.keys, weights=False)
     other = open_model(request.against, request.machine) if request.against else None
     corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
+    refuse_long(corpus, model.codec, target=False)
     return evaluate_model(
         model,
         corpus,

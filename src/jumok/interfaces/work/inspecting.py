@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +26,20 @@ __all__ = ["Described", "describe", "drawn", "explained", "inspect"]
 ALTERNATIVES = 5
 
 
-def inspect(request: InspectRequest) -> Translation:
-    """The model's own output for the text, or the target that is given, with every map."""
-    model = open_model(request.model, request.machine)
+def inspect(request: InspectRequest, tell: Callable[[str], None] = lambda _: None) -> Translation:
+    """The model's own output for the text, or the target that is given, with every map.
+
+    Symbols that it does not know are told: what it makes of them is no reading.
+    """
     text = request.text or ""
+    if not text.strip() and request.target is None:
+        raise UsageError("the text is empty, and so is its output.", hint="give a source text.")
+    model = open_model(request.model, request.machine)
+    unknown = model.codec.unknown([text], [request.target] if request.target else [])
+    for side, found in (("source", unknown.source), ("target", unknown.target)):
+        if found:
+            shown = ", ".join(map(visible, list(found)[:10]))
+            tell(f"{side}: symbols that the model has never been trained on: {shown}")
     if request.target is not None:
         return model.score([(text, request.target)], alternatives=ALTERNATIVES, maps=True)[0]
     options = search_options(

@@ -11,7 +11,7 @@ from jumok.data.tasks import TaskData
 from jumok.data.text import normalise
 from jumok.errors import DataError
 
-__all__ = ["within_limits"]
+__all__ = ["refuse_long", "within_limits"]
 
 MOST_SYMBOLS = 4
 """Symbols that one character can give: a piece for each of its bytes."""
@@ -55,6 +55,23 @@ def within_limits(
         kept = (row for row in range(len(corpus)) if row not in gone)
         held.append(corpus.select(kept) if gone else corpus)
     return replace(corpora, dev=held[0], test=held[1])
+
+
+def refuse_long(corpus: Corpus, codec: PairCodec, *, target: bool) -> None:
+    """DataError with ``file:line`` for the first text that a trained model cannot take.
+
+    ``target``: targets are read by the model too (scoring, aligning), not only compared with.
+    """
+    found = _long(corpus, codec, ("source", "target") if target else ("source",))
+    if found:
+        first = found[0]
+        raise DataError(
+            f"the {first.side} has {first.symbols:,} symbols with its end, but this model takes "
+            f"{first.limit:,}.",
+            where=corpus.where(first.row),
+            hint=f"split it, or leave such pairs out ({len(found):,} of {len(corpus):,} here): "
+            f"--max-characters {first.limit - 1} --skip-long",
+        )
 
 
 def _long(corpus: Corpus, codec: PairCodec, sides: Sequence[str]) -> list[_Long]:
