@@ -293,6 +293,7 @@ def test_what_init_prints_is_a_configuration(
     run(["init", "--config", str(tmp_path / "my.toml")])
     assert capsys.readouterr().out == printed
     assert "lr = 0.0003\n" in printed
+    assert printed.startswith("# Every key that stands here goes over what jumok train would ")
     run(["init", "--plain"])
     assert "#" not in capsys.readouterr().out
 
