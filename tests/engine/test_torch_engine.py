@@ -41,8 +41,9 @@ def model_of(name: str, scale: float = 3.0, width: int = 20) -> torch.nn.Module:
     sizes = {"embedding_size": width - 8, "hidden_size": width}
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(scale)
+        for key, parameter in model.named_parameters():
+            if "norm" not in key:  # what follows a norm's gain is as large as the gain
+                parameter.mul_(scale)
     return model
 
 

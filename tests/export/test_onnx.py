@@ -39,7 +39,7 @@ def model_of(name: str) -> torch.nn.Module:
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            if "norm" not in key:  # gains of norms would grow with the depth, and rounding with them
+            if "norm" not in key:  # what follows a norm's gain is as large as the gain
                 parameter.mul_(2.0)
     return model
 

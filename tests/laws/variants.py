@@ -81,7 +81,7 @@ VARIANTS: list[Variant] = [
         for b, m in (("copy_h", "sum"), ("linear", "mean"), ("zero", "concat"))
     ),
     Variant("transformer", {"num_heads": 5, "num_layers": 1, "tie": "nothing"}),
-    Variant("transformer", {"num_layers": 2, "embedding_size": None, "alignment_head": 2}),
+    Variant("transformer", {"num_layers": 3, "embedding_size": None, "alignment_head": 2}),
     *(
         Variant("monotonic", {"order": order, "monotonic": monotonic, "window": 2})
         for order, monotonic in ((0, False), (1, True), (1, False))

@@ -49,7 +49,7 @@ class TransformerConfig:
     """[512] d_model."""
     num_heads: int | None = None
     """[8] h; none = 8, 4, 2 or 1, whichever is the first to divide the hidden size."""
-    num_layers: int = 3
+    num_layers: int = 2
     """[6] N, on both sides."""
     feedforward_size: int | None = None
     """[2048] d_ff; none = four times the hidden size."""
