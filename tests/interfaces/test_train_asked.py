@@ -233,3 +233,21 @@ def test_a_limit_below_one_epoch_is_told_with_what_may_help(
     ran = jumok("train", "pairs.tsv", *SHORT[:-4], *limits, "--training.time_limit", 0.5)
     assert ran.code == 0, ran.said
     assert ("% of an epoch: a smaller --model.hidden_size" in ran.said) is told
+
+
+def test_ctrl_c_while_scoring_loses_nothing_and_says_how_to_go_on(
+    jumok: Call, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "end_run", stopped)
+        ran = jumok("train", "pairs.tsv", *SHORT, "--out", "m")
+    assert ran.code == 130
+    assert "stopped while it was scored; the trained model is saved in m/checkpoints." in ran.said
+    assert "jumok train --resume m" in ran.said
+    assert jumok("train", "--resume", "m").code == 0
+    assert jumok("train", "pairs.tsv", *SHORT, "--out", "n").code == 0
+    weights = [Path(name, "model.safetensors").read_bytes() for name in ("m", "n")]
+    assert weights[0] == weights[1]

@@ -16,7 +16,7 @@ from jumok import config
 from jumok.data.report import report
 from jumok.data.tasks import TaskData
 from jumok.data.text import Form
-from jumok.errors import ModelFolderError, UsageError
+from jumok.errors import Interrupted, ModelFolderError, UsageError
 from jumok.interfaces.fitting import codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
 from jumok.interfaces.options import Reading
@@ -239,7 +239,13 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
     )
     took = clock.seconds()
     watcher.tell("scoring, free-running, and the answers without training beside it ...")
-    ending = end_run(translator, plan.corpora, folder, done, took, rows=len(plan.train))
+    try:
+        ending = end_run(translator, plan.corpora, folder, done, took, rows=len(plan.train))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped while it was scored; the trained model is saved in {folder / 'checkpoints'}.",
+            hint=f"score and write it with: jumok train --resume {folder}",
+        ) from None
     discard(folder)
     return ending
 
