@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -32,8 +33,11 @@ KINDS: list[dict[str, Any]] = [
 every_kind = pytest.mark.parametrize("options", KINDS, ids=str)
 
 
-def model_of(options: dict[str, Any], dtype: torch.dtype = torch.float64) -> PointerGenerator:
-    config = PointerConfig(embedding_size=5, hidden_size=7, attention_size=11, **options)
+def model_of(
+    options: dict[str, Any], dtype: torch.dtype = torch.float64, sizes: tuple[int, ...] = (5, 7, 11)
+) -> PointerGenerator:
+    E, H, A = sizes
+    config = PointerConfig(embedding_size=E, hidden_size=H, attention_size=A, **options)
     source_size = TARGET_SIZE if config.share else SOURCE_SIZE
     return stirred(PointerGenerator(config, source_size, TARGET_SIZE, seed=1)).to(dtype)
 
@@ -204,9 +208,12 @@ def test_sharp_weights_have_finite_gradients() -> None:
         for weight in model.parameters():
             weight.mul_(30)
     batch = batch_for(model, source_length=31)
-    output = model.forward(batch, want=Want.WEIGHTS)
     real = batch.target_mask_BT
-    (output.log_probs_BT[real].sum() + output.uniform_BT[real].sum()).backward()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that detecting takes time
+        with torch.autograd.detect_anomaly():
+            output = model.forward(batch, want=Want.WEIGHTS)
+            (output.log_probs_BT[real].sum() + output.uniform_BT[real].sum()).backward()
     assert torch.isfinite(output.log_probs_BT[real]).all()
     for name, weight in model.named_parameters():
         assert torch.isfinite(weight.grad).all(), name
@@ -280,10 +287,16 @@ def source_of(rows: list[tuple[list[int], list[int]]]) -> Source:
     return Source(ids_BS=ids, mask_BS=ids != PAD, copy_ids_BS=copies, extra=extra)
 
 
+@pytest.mark.parametrize("sizes", [(5, 7, 11), (8, 12, 16)])
 @pytest.mark.parametrize("options", MODES)
-def test_company_with_other_symbols_changes_no_bit(options: SearchOptions) -> None:
+def test_company_with_other_symbols_changes_no_bit(
+    options: SearchOptions, sizes: tuple[int, ...]
+) -> None:
     """Rows with other symbols, and other numbers of them, side by side."""
-    engine = TorchEngine(model_of({}, torch.float32), bits=True)
+    model = model_of({}, torch.float32, sizes)
+    with torch.no_grad():
+        model.b_ptr.sub_(3)  # rather copy than write
+    engine = TorchEngine(model, bits=True)
     rows = sentences(23, seed=3)
     assert engine.vocabulary_size == TARGET_SIZE
     assert {source_of([row]).extra for row in rows} == {16, 32}
@@ -299,6 +312,23 @@ def test_company_with_other_symbols_changes_no_bit(options: SearchOptions) -> No
             assert set(one.ids_T.tolist()) <= {*range(TARGET_SIZE), *row[1]}
             beyond += int((one.ids_T >= TARGET_SIZE).sum())
     assert beyond > 10
+
+
+def test_the_mixture_of_a_row_has_the_same_bits_among_any_rows() -> None:
+    """Every id in use, up to the last of the row: eight rows alone and after sixteen others."""
+    model, g = model_of({}, torch.float32), torch.Generator().manual_seed(0)
+    width, late = TARGET_SIZE + 16, slice(16, 24)
+    for _ in range(80):
+        copies = torch.stack([torch.randperm(width, generator=g) for _ in range(24)])
+        mask = torch.ones_like(copies, dtype=torch.bool)
+        source = Source(ids_BS=copies % SOURCE_SIZE, mask_BS=mask, copy_ids_BS=copies, extra=16)
+        scores, gate = torch.randn(24, TARGET_SIZE, generator=g), torch.randn(24, 1, generator=g)
+        a = torch.softmax(torch.randn(24, width, generator=g), dim=1)
+        with torch.no_grad():
+            encoded = model.encode(source)
+            among = model._mixture(scores, gate, a, encoded)[late]
+            rows = encoded.select(torch.arange(16, 24))
+            assert torch.equal(among, model._mixture(scores[late], gate[late], a[late], rows))
 
 
 @pytest.mark.parametrize("options", MODES)

@@ -224,17 +224,16 @@ class PointerGenerator(nn.Module):
         if ids_BS is None:
             return written
         width = written.shape[1] + encoded.extra
-        # Up to a multiple of 4: the last bits of a log depend on its place among 32 numbers.
+        # Up to a multiple of 4: logaddexp rounds the last (n mod 32) of n numbers otherwise.
         spare = encoded.extra + -width % 4
         written = F.pad(written + log_sigmoid(gate_B1), (0, spare), value=-torch.inf)
         nothing = torch.zeros_like(written)
         there = nothing.scatter_add(1, ids_BS, encoded.mask_BS.to(nothing.dtype)) > 0
         copied = nothing.scatter_add(1, ids_BS, a.to(nothing.dtype))
+        # Never quite 0: log (0 + 0) has a slope of NaN.
         copied = copied.clamp(min=torch.finfo(copied.dtype).tiny).log() + log_sigmoid(-gate_B1)
-        copied = copied.masked_fill(~there, -torch.inf)
-        nowhere = (written == -torch.inf) & ~there  # log of 0 + 0 would have a slope of NaN
-        mixed = torch.logaddexp(written.masked_fill(nowhere, 0.0), copied)
-        return mixed.masked_fill(nowhere, -torch.inf)[:, :width]
+        nowhere = (written == -torch.inf) & ~there
+        return torch.logaddexp(written, copied).masked_fill(nowhere, -torch.inf)[:, :width]
 
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
