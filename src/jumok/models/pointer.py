@@ -194,12 +194,14 @@ class PointerGenerator(nn.Module):
             context_BD=context.to(h.dtype),
             coverage_BS=state.coverage_BS + a,  # (10)
         )
-        maps = {"copied": copied_share(gate_B1, a, encoded), "coverage": state.coverage_BS}
+        maps = NO_MAPS
+        if want & Want.MAPS:
+            maps = {"copied": copied_share(gate_B1, a, encoded), "coverage": state.coverage_BS}
         return Step(
             self._mixture(scores_BV, gate_B1, a, encoded),
             a if want & Want.WEIGHTS else None,
             after,
-            maps if want & Want.MAPS else NO_MAPS,
+            maps,
         )
 
     def _scores(self, s: Tensor, coverage_BS: Tensor, encoded: PointerEncoded) -> Tensor:
