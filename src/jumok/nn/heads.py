@@ -99,12 +99,11 @@ def written(cache: Memory, new: Memory, position_B: Tensor) -> Memory:
     Slot p holds position p in every row, so rows that stand at different positions can share a
     batch: what lies beyond a row's own position is not real and has to be masked.
     """
-    slot_C = torch.arange(cache[0].shape[2] + 1, device=position_B.device).view(1, 1, -1, 1)
-    here = slot_C == position_B.view(-1, 1, 1, 1)
+    place_B111 = position_B.view(-1, 1, 1, 1)
 
     def longer(kept_BRCK: Tensor, one_BRK: Tensor) -> Tensor:
         one = one_BRK.unsqueeze(2).to(kept_BRCK.dtype)
-        return torch.where(here, one, torch.cat([kept_BRCK, one], dim=2))
+        return torch.cat([kept_BRCK, one], dim=2).scatter_(2, place_B111.expand_as(one), one)
 
     return longer(cache[0], new[0]), longer(cache[1], new[1])
 
