@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jumok.data.tasks import TaskData
+from jumok.interfaces.cli import translate as cli_translate
 from jumok.interfaces.translator import Translator
 
 Call = Callable[..., Any]
@@ -284,3 +285,12 @@ def test_a_picture_for_a_folder_that_is_not_there_is_one_message(
         assert ran.code == 1
         assert f"{name} could not be written: No such file or directory." in ran.said
         assert f"hint: there is no folder {tmp_path / 'no'}." in ran.said
+
+
+def test_who_types_is_told_what_to_type(
+    jumok: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert jumok("translate", folder, stdin="ab\n").said == ""
+    monkeypatch.setattr(cli_translate, "at_terminal", lambda: True)
+    ran = jumok("translate", folder, stdin="ab\n")
+    assert ran.said == "one text a line; Ctrl-D ends.\n"

@@ -12,7 +12,16 @@ from typing import Any
 
 from jumok.errors import UsageError
 
-__all__ = ["SCHEMA", "close_quietly", "input_lines", "json_line", "note", "say", "use_utf8"]
+__all__ = [
+    "SCHEMA",
+    "at_terminal",
+    "close_quietly",
+    "input_lines",
+    "json_line",
+    "note",
+    "say",
+    "use_utf8",
+]
 
 SCHEMA = "jumok/1"
 
@@ -60,6 +69,11 @@ def input_lines(path: str, encoding: str, model: str) -> Iterator[str]:
     from jumok.data.corpus import stream_sources
 
     return stream_sources(path, encoding=encoding)
+
+
+def at_terminal() -> bool:
+    """Whether standard input is someone who types."""
+    return sys.stdin.isatty()
 
 
 def close_quietly() -> None:

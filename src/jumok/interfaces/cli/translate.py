@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jumok.errors import UsageError
 from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Search
-from jumok.interfaces.cli.streams import input_lines, json_line, say
+from jumok.interfaces.cli.streams import at_terminal, input_lines, json_line, note, say
 from jumok.interfaces.options import Machine, Searching
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def translate(
         bits=not fast,
         machine=machine,
     )
+    if file == "-" and at_terminal():
+        note("one text a line; Ctrl-D ends.")
     for found in decoding.translate(request, input_lines(file, encoding, model)):
         if json:
             json_line({**as_json(found), "nbest": [as_json(one) for one in found.nbest]})
