@@ -42,6 +42,8 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 
 MapKind = Literal["cross", "encoder", "decoder", "read", "write"]
+"""Target to source, source to itself, target to what was read before (column 0 is the start
+symbol, column t the t-th symbol written), target to the slots of a memory."""
 
 
 def _rebuild(value: Any, name: str, function: Callable[[str, Array], Array]) -> Any:

@@ -171,8 +171,20 @@ def test_encoder_decoder_and_memory_maps_merge_along_their_own_sides() -> None:
     )
     merged = {m.name: m.values_TS for m in merge_words(trace).maps}
     np.testing.assert_allclose(merged["e"], [[0.5, 0.5], [1, 0]])
-    np.testing.assert_allclose(merged["d"], [[1.0]])
+    np.testing.assert_allclose(merged["d"], [[0.75, 0.25]])  # the start symbol, then the word
     np.testing.assert_allclose(merged["r"], [[0.5, 0, 0, 0.5]])
+
+
+def test_a_decoders_columns_are_what_it_had_read() -> None:
+    """Rows are x, y, z and the end; columns the start symbol, x, y and z; "xy z" has two words."""
+    own = np.array([[1, 0, 0, 0], [0.4, 0.6, 0, 0], [0.2, 0.5, 0.3, 0], [0.1, 0.2, 0.3, 0.4]])
+    maps = AttentionMap(name="d", kind="decoder", values_TS=own)
+    target = (*cut("xy z", "xyz"), end_of("xy z"))
+    trace = trace_of("a", cut("a", "a"), "xy z", target, np.ones((4, 1)), maps)
+    merged = merge_words(trace)
+    assert [token.text for token in merged.target] == ["xy", "z", "</s>"]
+    expected = [[0.7, 0.3, 0], [0.2, 0.8, 0], [0.1, 0.5, 0.4]]  # columns: start, xy, z
+    np.testing.assert_allclose(merged.maps[1].values_TS, expected)
 
 
 def test_a_map_that_fits_no_side_is_refused() -> None:

@@ -72,6 +72,20 @@ def test_cells_fill_their_boxes_to_the_pixel(planted):
     assert len(np.unique(inside, axis=0)) == 1
 
 
+def test_maps_with_sides_of_their_own_have_their_own_titles(planted):
+    """One above each, clear of the labels: none lies on another."""
+    size = len(planted.target)
+    maps = [AttentionMap(name=f"own {n}", kind="decoder", values_TS=np.tri(size)) for n in range(4)]
+    trace = replace(planted, maps=(*planted.maps, *maps))
+    svg, layout = drawn(trace, "svg", maps="all")
+    texts = [t for t in ET.fromstring(svg).iter() if t.tag.endswith("text") and t.get("x")]
+    at = {"".join(t.itertext()).strip(): (float(t.get("x")), float(t.get("y"))) for t in texts}
+    places = [at[facet.name] for facet in layout.facets]
+    assert len(set(places)) == len(layout.facets) == 5
+    for facet, (x, y) in zip(layout.facets, places, strict=True):
+        assert abs(x - facet.left) < 1 and 0 < facet.top - y < 60
+
+
 def test_an_svg_returns_the_planted_map_cell_by_cell(planted):
     svg, layout = drawn(planted, "svg")
     root = ET.fromstring(svg)

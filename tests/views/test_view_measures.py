@@ -7,8 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from views_planted import trace_of
 
-from jumok.views.measures import entropies, spread, strongest, top
+from jumok.records import AttentionMap
+from jumok.views.measures import axes, entropies, spread, strongest, top
 from jumok.views.shades import VIRIDIS, ink_on, viridis
 
 
@@ -22,6 +24,19 @@ def test_the_strongest_is_the_first_of_equals_and_none_without_weight():
     assert strongest(np.array([np.nan, 0.2, 0.1])) == 1
     assert strongest(np.zeros(3)) is None and strongest(np.array([])) is None
     assert top(np.array([0.1, np.nan, 0.4, 0.4]), 3) == [(2, 0.4), (3, 0.4), (0, 0.1)]
+
+
+def test_a_decoder_attends_to_what_it_has_read():
+    """Row t wrote symbol t; column 0 is the start symbol, column t the t-th symbol."""
+    trace = trace_of(["a", "b"], ["x", "y"], np.full((3, 3), 1 / 3))
+    own = AttentionMap(name="own", kind="decoder", values_TS=np.tri(3))
+    sides = axes(trace, own)
+    assert sides.rows == ["x", "y", "⏎"] and sides.columns == ["<s>", "x", "y"]
+    cut_off = trace_of(["a", "b"], ["x", "y"], np.full((2, 3), 1 / 3), finished=False)
+    merged = AttentionMap(name="own", kind="decoder", values_TS=np.tri(2, 3))
+    assert axes(cut_off, merged).columns == ["<s>", "x", "y"]
+    odd = AttentionMap(name="own", kind="decoder", values_TS=np.tri(2, 5))
+    assert axes(cut_off, odd).columns == list("01234")
 
 
 def test_a_scale_covers_nought_to_one_and_what_lies_beyond():

@@ -75,7 +75,7 @@ def _merge_map(old: AttentionMap, source: _Side, target: _Side) -> AttentionMap:
         case "encoder":
             rows, columns = source, source
         case "decoder":
-            rows, columns = target, target
+            rows, columns = target, target.read_before()
         case "cross":
             rows, columns = target, source
         case _:  # read, write: columns are memory slots
@@ -103,6 +103,14 @@ class _Side:
     """Rows sum to 1."""
     inside_N: np.ndarray
     """False for a token that lies between the spans."""
+
+    def read_before(self) -> _Side:
+        """The columns of a decoder's map: the start symbol, then these but for the last token."""
+        N, M = self.parts_NM.shape
+        parts = np.zeros((N, M + 1))
+        parts[0, 0] = 1
+        parts[1:, 1:] = self.parts_NM[:-1]
+        return replace(self, parts_NM=parts if parts[:, M].any() else parts[:, :M])
 
     def means(self) -> np.ndarray:
         """(M, N), rows average; tokens between words count only where a word has no others."""

@@ -194,6 +194,7 @@ def _draw(
 
 def _fill(sheet: Sheet, pictures: list[Picture], said: list[str]) -> None:
     layout = sheet.layout
+    above = layout.facets[0].top - 16  # where a title stands that has column labels under it
     for i, (facet, picture) in enumerate(zip(layout.facets, pictures, strict=True)):
         at_left, on_top = _is_edge(layout, facet, pictures)
         sheet.map(facet, picture, i)
@@ -202,7 +203,7 @@ def _fill(sheet: Sheet, pictures: list[Picture], said: list[str]) -> None:
         if on_top:
             sheet.column_labels(facet, picture.sides.columns)
         if len(pictures) > 1:
-            sheet.note(facet.left, 16 if on_top else facet.top - 4, facet.name)
+            sheet.note(facet.left, facet.top - (above if on_top else 4), facet.name)
     sheet.bar(pictures[0])
     for i, line in enumerate(reversed(said)):
         sheet.note(10, layout.height - 8 - 10 * i, line)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jumok.errors import UsageError, did_you_mean
-from jumok.records import AttentionMap, AttentionTrace
+from jumok.records import BOS, SPECIALS, AttentionMap, AttentionTrace
 from jumok.views.labels import labels
 
 __all__ = ["Axes", "axes", "entropies", "find_map", "main_map", "spread", "strongest", "top"]
@@ -49,10 +49,14 @@ def axes(trace: AttentionTrace, shown: AttentionMap, *, ascii: bool = False) -> 
     """What the rows and columns of ``shown`` stand for; memory slots are numbered from 0."""
     source, target = labels(trace.source, ascii=ascii), labels(trace.target, ascii=ascii)
     sides = {"source": source, "target": target}
+    width = shown.values_TS.shape[1]
     row_name = "source" if shown.kind == "encoder" else "target"
     column_name = {"cross": "source", "encoder": "source", "decoder": "target"}.get(shown.kind)
     rows, row_name = _side(sides, row_name, shown.values_TS.shape[0])
-    columns, column_name = _side(sides, column_name, shown.values_TS.shape[1])
+    if shown.kind == "decoder":  # what a decoder can attend to is what it has read
+        read = [SPECIALS[BOS], *target]
+        sides = {"target": read if width == len(read) else read[:-1]}
+    columns, column_name = _side(sides, column_name, width)
     return Axes(rows, columns, row_name, column_name)
 
 

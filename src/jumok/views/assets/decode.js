@@ -8,6 +8,7 @@
 
 export const END = "⏎";
 export const SPACE = "␣";
+const START = "<s>";
 
 /** @returns {any} */
 export function readJson(id) {
@@ -54,10 +55,18 @@ export async function openMap(trace, index, labels) {
   const sides = { source: labelsOf(labels, trace.source), target: labelsOf(labels, trace.target) };
   const columnSide = { cross: "source", encoder: "source", decoder: "target" }[map.kind];
   const [rows, rowName] = side(sides, map.kind === "encoder" ? "source" : "target", map.shape[0]);
-  const [columns, columnName] = side(sides, columnSide, map.shape[1]);
+  const [columns, columnName] = side(
+    map.kind === "decoder" ? { target: read(sides.target, map.shape[1]) } : sides,
+    columnSide, map.shape[1]);
   const values = await unpack(map);
   const ofTarget = rowName === "target";
   return { rows, columns, rowName, columnName, values, ofTarget, name: map.name, kind: map.kind };
+}
+
+/** What a decoder can attend to: the start symbol, then what it wrote. */
+function read(target, size) {
+  const all = [START, ...target];
+  return size === all.length ? all : all.slice(0, -1);
 }
 
 function side(sides, name, size) {
