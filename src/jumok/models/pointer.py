@@ -26,7 +26,8 @@ From the code, too: (4) reads [h; h*], h_0 and c_0 are ReLU(W [forward; backward
 weights U[-0.02, 0.02] and all others N(0, 1e-4^2). The coverage loss, lambda sum_s min(a_ts, c_ts)
 (12), is a term of training (``training.coverage_weight``; the paper's lambda is 1, in the last
 3,000 of 233,000 updates). Where we depart: the source's end symbol can be attended to, and
-copying it ends the output; the two sides have their own embeddings unless ``share``.
+copying it ends the output; the two sides have their own embeddings unless ``share``. An exported
+graph is given no ids to copy, so it only writes.
 """
 
 from __future__ import annotations

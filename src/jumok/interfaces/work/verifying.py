@@ -167,6 +167,8 @@ def _invented(rows: int, model: Translator) -> list[tuple[str, str]]:
 
 def _words(symbols: Sequence[str], generator: np.random.Generator) -> str:
     """A text of 1 to 20 symbols; whether they make sense does not matter here."""
+    if len(symbols) == len(SPECIALS):
+        return ""  # a model that only copies
     chosen = generator.choice(len(symbols) - len(SPECIALS), size=generator.integers(1, 21))
     return "".join(symbols[len(SPECIALS) + i] for i in chosen).strip() or symbols[-1]
 
