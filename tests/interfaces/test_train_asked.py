@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jumok.data.tasks import TaskData
+from jumok.errors import MissingExtraError
 from jumok.interfaces.fitting import SCORES, validator
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.translator import Translator
@@ -251,3 +252,28 @@ def test_ctrl_c_while_scoring_loses_nothing_and_says_how_to_go_on(
     assert jumok("train", "pairs.tsv", *SHORT, "--out", "n").code == 0
     weights = [Path(name, "model.safetensors").read_bytes() for name in ("m", "n")]
     assert weights[0] == weights[1]
+
+
+def test_tensorboard_gets_the_events_of_a_run(
+    jumok: Call, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[Path, str]] = []
+    monkeypatch.setattr(
+        running, "tensorboard", lambda folder: lambda event: heard.append((folder, event.kind))
+    )
+    ran = jumok("train", "pairs.tsv", *SHORT, "--out", "m", "--tensorboard", "board")
+    assert ran.code == 0
+    assert {folder for folder, _ in heard} == {Path("board")}
+    assert {"step", "validation", "done"} <= {kind for _, kind in heard}
+
+
+def test_a_missing_tensorboard_is_told_before_data_are_read(
+    jumok: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(folder: Path) -> None:
+        raise MissingExtraError("tensorboard", "track", "writing for TensorBoard")
+
+    monkeypatch.setattr(running, "tensorboard", missing)
+    ran = jumok("train", tmp_path / "no.tsv", "--tensorboard", tmp_path / "board")
+    assert ran.code == 5
+    assert "pip install 'jumok[track]'" in ran.said

@@ -49,6 +49,8 @@ class TrainRequest:
     languages: str | None = None
     """For ``@dates``: ``all``, or names with commas."""
     force: bool = False
+    tensorboard: str | None = None
+    """A folder for TensorBoard's scalars."""
     reading: Reading = field(default_factory=Reading)
     machine: Machine = field(default_factory=Machine)
 

@@ -39,6 +39,7 @@ def train(
     precision: Literal["auto", "float32", "bf16"] | None = None,
     languages: str | None = None,
     force: bool = False,
+    tensorboard: str | None = None,
     quiet: bool = False,
     json: bool = False,
     reading: ReadingPairs = Reading(),
@@ -82,6 +83,8 @@ def train(
         For @dates: all, or names with commas such as ko,en,de.
     force
         Replace the model in the output folder.
+    tensorboard
+        A folder to which losses and scores are written for TensorBoard, too.
     quiet
         No progress.
     json
@@ -105,6 +108,7 @@ def train(
         precision=precision,
         languages=languages,
         force=force,
+        tensorboard=tensorboard,
         reading=reading,
         machine=machine,
     )

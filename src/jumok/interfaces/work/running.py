@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ from jumok.interfaces.work.pilot import pilot
 from jumok.interfaces.work.planning import ask, choose_run, flags_of, refuse_together
 from jumok.recipes.tasks import size_of
 from jumok.store import latest_good
-from jumok.training.events import Event, Step
+from jumok.training.events import Event, Listener, Step, tensorboard
 
 __all__ = ["Watcher", "train"]
 
@@ -74,13 +75,14 @@ class _Plan:
 def train(request: TrainRequest, watcher: Watcher) -> Ending:
     """Everything ``jumok train`` does but printing; a refusal has changed nothing on disk."""
     device_of(request.machine)  # what can be wrong without the data is told before they are read
+    board = [tensorboard(Path(request.tensorboard))] if request.tensorboard else []
     if request.resume is not None:
-        return _carry_out(_resumed(request, watcher), watcher)
+        return _carry_out(_resumed(request, watcher), watcher, board)
     request = replace(request, data=request.data or (DEFAULT_TASK,))
     folder = Path(request.out or _default_folder(request))
     _refuse_existing(folder, request)
     made = _continued if request.start_from is not None else _new
-    return _carry_out(made(request, folder, watcher), watcher)
+    return _carry_out(made(request, folder, watcher), watcher, board)
 
 
 def _new(request: TrainRequest, folder: Path, watcher: Watcher) -> _Plan:
@@ -220,7 +222,7 @@ class _Clock:
         return max(0.0, self._before or 0.0) + time.monotonic() - self._began
 
 
-def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
+def _carry_out(plan: _Plan, watcher: Watcher, board: Sequence[Listener]) -> Ending:
     """Trains, scores the test sets once, writes the folder and the pictures."""
     plan.translator.network.to(device_of(plan.request.machine))
     if not plan.resume:
@@ -235,7 +237,7 @@ def _carry_out(plan: _Plan, watcher: Watcher) -> Ending:
         folder=folder,
         carried=_carried(translator, plan.request, folder),
         resume=plan.resume,
-        listeners=[clock, watcher],
+        listeners=[clock, watcher, *board],
     )
     took = clock.seconds()
     watcher.tell("scoring, free-running, and the answers without training beside it ...")
