@@ -87,7 +87,7 @@ class ModelFolderError(JumokError):
 
 
 class MissingExtraError(JumokError, ImportError):
-    """A package is not installed; ``extra`` = None for one that jumok itself should have brought."""
+    """A package is not installed; ``extra`` = None for one that jumok itself requires."""
 
     exit_code = 5
 
