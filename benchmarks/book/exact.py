@@ -103,6 +103,19 @@ def exact(model: Any, batch: Batch) -> float:
     return right / len(batch.example_B)
 
 
+class BookAdam(torch.optim.Adam):
+    """The book's Adam: 1e-7 is added to sqrt(v) before the bias of v is mended, not after."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, lr=1e-3)
+        self.updates = 0
+
+    def step(self, closure: Any = None) -> None:
+        self.updates += 1
+        self.param_groups[0]["eps"] = 1e-7 / (1 - 0.999**self.updates) ** 0.5
+        super().step(closure)
+
+
 def epoch(model: Any, batch: Batch, optimizer: Any, order_N: Any, low: bool) -> float:
     """Seconds of one pass; the last rows that do not fill a batch are left out, as in the book."""
     began = time.perf_counter()
@@ -128,7 +141,7 @@ def train_one(name: str, seed: int, task: Task, data: list[Batch], codec: PairCo
     options = entry.config(mask=False, reverse_source=False, **sizes, **entry.preset)
     vocabularies = len(codec.source_vocabulary), len(codec.target_vocabulary)
     model = entry.model(options, *vocabularies, seed=seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = BookAdam(model.parameters())
     draws = np.random.RandomState(seed)
     for number in range(1, args.epochs + 1):
         order_N = draws.permutation(len(train.example_B))
