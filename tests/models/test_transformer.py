@@ -394,9 +394,12 @@ def test_first_weights_keep_embeddings_at_variance_one() -> None:
 
 
 def test_what_the_rule_says_of_recurrent_models_goes_under_the_models_own() -> None:
-    rule = {"model": {"embedding_size": 64, "hidden_size": 192}, "optim": {"lr": 3e-3}}
+    """Dropout among them: 0.5 suits an LSTM of little data, not what is added to a residual."""
+    sizes = {"embedding_size": 64, "hidden_size": 192, "dropout": 0.5}
+    rule = {"model": sizes, "optim": {"lr": 3e-3}}
     run = run_config("transformer", preset=rule)
     assert (run.model.embedding_size, run.model.hidden_size) == (None, 192)
+    assert run.model.dropout == 0.1
     assert (run.optim.lr, run.optim.warmup_part) == (1e-3, 0.1)
     asked = {"optim.lr": "2e-3", "model.embedding_size": "32"}
     run = run_config("transformer", preset=rule, flags=asked)

@@ -78,7 +78,7 @@ MODELS: dict[str, Entry] = {
         "Vaswani 2017: self-attention in place of recurrence",
         experimental=True,
         over_rule={
-            "model": {"embedding_size": None},
+            "model": {"embedding_size": None, "dropout": 0.1},
             "optim": {"lr": 1e-3, "schedule": "cosine", "warmup_part": 0.1},
         },
     ),
