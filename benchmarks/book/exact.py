@@ -171,7 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     task = TASKS[args.task]
     train, test = read(Path(args.folder) / f"{args.task}.txt")
-    codec = codec_of(train, DataOptions())
+    codec = codec_of(train, DataOptions(shared=True))  # one vocabulary, as the book has
     data = [rows(codec, corpus, task) for corpus in (train, test, unseen(train, test))]
     for name in args.models or task.models:
         for seed in args.seeds:
