@@ -8,7 +8,8 @@ with its reason in a sentence, printed before training. Any flag or file overrid
 pairs                 hidden size     dropout       epochs       batch
 ====================  ==============  ============  ===========  ===================
 under 3,000           128             0.5           100          32 pairs
-under 15,000          192             0.3           40           64 pairs
+under 6,000           192             0.3           40           64 pairs
+under 15,000          192             0.3           16           64 pairs
 under 50,000          256             0.2           20           64 pairs
 under 300,000         256             0.2           10           64 pairs
 more                  384             0.1           3            128 pairs
@@ -64,7 +65,8 @@ class _World:
 
 WORLDS = (
     _World(3_000, 128, 0.5, 100.0, 32),
-    _World(15_000, 192, 0.3, 40.0, 64),
+    _World(6_000, 192, 0.3, 40.0, 64),
+    _World(15_000, 192, 0.3, 16.0, 64),
     _World(50_000, 256, 0.2, 20.0, 64),
     _World(300_000, 256, 0.2, 10.0, 64),
     _World(float("inf"), 384, 0.1, 3.0, 128),
