@@ -14,6 +14,7 @@ from jumok.data.corpus import Corpus
 from jumok.data.inventory import character_counts, is_mojibake, rows_holding, scripts, symbol_name
 from jumok.data.report import DataReport, report
 from jumok.data.text import NearKey
+from jumok.data.wording import data_lines
 from jumok.errors import DataError
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -22,7 +23,7 @@ PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=29)
 
 
 def said(found: DataReport, *words: str) -> bool:
-    return any(all(w in line for w in words) for line in found.lines())
+    return any(all(w in line for w in words) for line in data_lines(found))
 
 
 def plain(count: int = 31, start: int = 0) -> list[tuple[str, str]]:
@@ -183,7 +184,7 @@ def test_repeats_and_copies_are_said() -> None:
 
 def test_notes_of_reading_are_handed_on_once() -> None:
     corpus = Corpus(sources=("a",), targets=("b",), name="p", notes=("1 blank line skipped.",))
-    assert report(corpus, corpus).lines().count("note: 1 blank line skipped.") == 1
+    assert data_lines(report(corpus, corpus)).count("note: 1 blank line skipped.") == 1
 
 
 def test_the_report_is_plain_json() -> None:

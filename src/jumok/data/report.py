@@ -22,7 +22,6 @@ from jumok.data.inventory import (
     scripts,
 )
 from jumok.data.text import NearKey, is_nfc
-from jumok.data.wording import data_lines
 from jumok.errors import DataError
 
 __all__ = ["DataReport", "Held", "Lengths", "Part", "Suspicion", "Unseen", "report"]
@@ -114,17 +113,13 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """What ``report`` found. ``lines`` is for people, ``to_dict`` for programs."""
+    """What ``report`` found; ``data.wording`` says it in sentences."""
 
     parts: tuple[Part, ...]
     """train, then dev and test where given."""
     held: tuple[Held, ...]
     notes: tuple[str, ...]
     """What reading the files said."""
-
-    def lines(self) -> list[str]:
-        """Short sentences: what was found, what it means, what to do."""
-        return data_lines(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, ready for JSON."""

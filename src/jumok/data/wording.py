@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from jumok.data.inventory import Script, symbol_name
 from jumok.data.options import counted
+from jumok.data.report import DataReport, Held, Lengths, Part, Unseen
 from jumok.data.text import printable
-
-if TYPE_CHECKING:
-    from jumok.data.report import DataReport, Held, Lengths, Part, Unseen
 
 __all__ = ["data_lines"]
 

@@ -1,1 +1,1 @@
-"""The only place that joins everything: the translator, the command line, the server."""
+"""The only place that joins everything: the translator, the front door, the command line."""

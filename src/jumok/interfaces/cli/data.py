@@ -38,6 +38,7 @@ def data(
     json
         One object on standard output.
     """
+    from jumok.data.wording import data_lines
     from jumok.interfaces.requests import DataRequest
     from jumok.interfaces.work import corpora
 
@@ -49,4 +50,4 @@ def data(
         reading=reading,
     )
     found = corpora.describe(request)
-    json_line(found.to_dict()) if json else say("\n".join(found.lines()))
+    json_line(found.to_dict()) if json else say("\n".join(data_lines(found)))

@@ -17,6 +17,7 @@ from jumok import config
 from jumok.data.report import report
 from jumok.data.tasks import TaskData
 from jumok.data.text import Form
+from jumok.data.wording import data_lines
 from jumok.errors import Interrupted, ModelFolderError, UsageError
 from jumok.interfaces.fitting import codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
@@ -185,7 +186,7 @@ def _read(
     if len(corpora.train) < len(train):
         watcher.tell(sample_note(len(corpora.train), len(train)))
     held = [c if c is not None and len(c) else None for c in (corpora.dev, corpora.test)]
-    for line in report(corpora.train, *held).lines():
+    for line in data_lines(report(corpora.train, *held)):
         watcher.tell(line)
     return corpora, train
 
