@@ -38,12 +38,13 @@ LESSONS = {
     "cgru": Lesson(2500, 5e-3),
     "transformer": Lesson(400, 3e-3),
 }
-CANNOT = {("monotonic", "reverse"): "a monotonic alignment cannot go back"}
+HARD = {("monotonic", "reverse")}
+"""Only by keeping the whole string in its last annotation: no lesson for it."""
 CASES = [
     pytest.param(name, task, marks=() if name in QUICK else pytest.mark.nightly)
     for name in MODELS
     for task in ("copy", "reverse")
-    if (name, task) not in CANNOT
+    if (name, task) not in HARD
 ]
 
 
@@ -94,11 +95,3 @@ def test_attention_learns_the_alignment_nobody_showed_it(task: str) -> None:
             hits += (weights_TS[:S, :S].argmax(axis=1) == gold).tolist()
     assert len(hits) > 200
     assert np.mean(hits) > 0.8
-
-
-@pytest.mark.nightly
-def test_a_monotonic_model_cannot_learn_to_reverse() -> None:
-    """The negative control of the lessons: where the model's law forbids it, it does not happen."""
-    model, unseen = taught("monotonic", "reverse")
-    long = Corpus.of([p for p in unseen.pairs() if len(p[0]) == 4], "long")
-    assert jumok.evaluate(model, long).exact_match < 0.6
