@@ -25,8 +25,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "dates all": {
         "model": {"hidden_size": 192, "embedding_size": 48, "dropout": 0.1},
-        "optim": {"lr": 4e-3, "warmup_part": 0.1},
-        "training": {"max_epochs": 2.6, "validate_every": 2238, "label_smoothing": 0.0},
+        "data": {"batch_size": 96},
+        "optim": {"lr": 5e-3, "warmup_part": 0.1},
+        "training": {"max_epochs": 2.6, "validate_every": 2990, "label_smoothing": 0.0},
     },
 }
 
