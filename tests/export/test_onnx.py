@@ -14,6 +14,7 @@ from planted_model import Planted, places
 from jumok.engine import TorchEngine
 from jumok.errors import MissingExtraError
 from jumok.export import export_onnx
+from jumok.export.onnx import longest_source
 from jumok.export.scans import with_scans
 from jumok.models import MODELS
 from jumok.models.contract import Want
@@ -158,3 +159,12 @@ def test_without_the_extra_it_is_named(package, tmp_path, monkeypatch) -> None:
         export_onnx(model_of("luong"), tmp_path)
     assert missing.value.message.startswith(f"exporting to ONNX needs the package {package}")
     assert missing.value.hint == "pip install 'jumok[export]'"
+
+
+@pytest.mark.parametrize(("end", "longest"), [(True, 9), (False, 10)])
+def test_a_bundle_says_how_far_attention_by_location_reaches(end: bool, longest: int) -> None:
+    """The end symbol needs no row of W_a where it is not attended to."""
+    entry = MODELS["luong"]
+    config = entry.config(score="location", maximum_length=9, attend_end=end, hidden_size=6)
+    assert longest_source(entry.model(config, VOCABULARY, VOCABULARY)) == longest
+    assert longest_source(model_of("luong")) is None

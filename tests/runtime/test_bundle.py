@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jumok.errors import ModelFolderError
+from jumok.errors import DataError, ModelFolderError
 from jumok.records import BOS, EOS, PAD, Source
 from jumok.runtime import OnnxEngine
 from jumok.runtime.onnx_engine import FORMAT
@@ -249,3 +249,13 @@ def test_a_bundle_decodes_where_torch_cannot_be_imported(bundle) -> None:
 def test_without_onnxruntime_the_extra_is_named(bundle) -> None:
     done = run_without({"onnxruntime"}, bundle)
     assert done.returncode == 5 and "pip install 'jumok[export]'" in done.stdout, done.stderr
+
+
+def test_a_source_longer_than_attention_reaches_is_refused_by_number(bundle: Path) -> None:
+    """A graph cannot say it; padding to the length of others does not count."""
+    path = bundle / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"longest_source": 3}))
+    engine = OnnxEngine(bundle)
+    assert search(engine, source_of([4, 5, EOS], [6, EOS]), SearchOptions(max_length=2))
+    with pytest.raises(DataError, match="a source has 5 symbols with its end, but this exported"):
+        search(engine, source_of(*SENTENCES), SearchOptions(max_length=2))

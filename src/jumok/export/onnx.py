@@ -27,6 +27,7 @@ from torch.export import Dim
 from jumok.errors import MissingExtraError
 from jumok.export.scans import with_scans
 from jumok.models.contract import Encoded, State, Want
+from jumok.nn.attention import Location
 from jumok.records import BOS, EOS, PAD, UNK, Source
 
 __all__ = ["FORMAT", "bundle_files", "export_onnx"]
@@ -117,6 +118,7 @@ def bundle_files(model: Any) -> dict[str, bytes]:
         "unk": UNK,
         "bos": BOS,
         "eos": EOS,
+        "longest_source": longest_source(model),
         "maps": [asdict(spec) for spec in model.maps],
         "encoder": encoder_shapes,
         "step": step_shapes,
@@ -127,6 +129,15 @@ def bundle_files(model: Any) -> dict[str, bytes]:
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
     return files | {"bundle.json": text.encode()}
+
+
+def longest_source(model: Any) -> int | None:
+    """The most symbols of a source, end included, where a score by location limits them.
+
+    A graph cannot refuse a longer one, so the bundle says it and the engine does.
+    """
+    limits = [m.maximum_length for m in model.modules() if isinstance(m, Location)]
+    return min(limits) + int(not model.config.attend_end) if limits else None
 
 
 def _export_encoder(model: Any) -> tuple[bytes, Shapes]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jumok.errors import MissingExtraError, ModelFolderError
+from jumok.errors import DataError, MissingExtraError, ModelFolderError
 from jumok.records import MapSpec, Source
 from jumok.search import Advance, Ask, Started, best_candidates
 from jumok.search.padding import filled, padded, rows_for
@@ -61,6 +61,7 @@ class OnnxEngine:
         folder = Path(folder)
         manifest = _manifest(folder)
         self.vocabulary_size = int(manifest["vocabulary_size"])
+        self.longest_source: int | None = manifest.get("longest_source")
         self.maps = tuple(MapSpec(**spec) for spec in manifest["maps"])
         self._encoder = _session(folder, "encoder.onnx", manifest, threads)
         self._step = _session(folder, "step.onnx", manifest, threads)
@@ -72,8 +73,15 @@ class OnnxEngine:
         )
 
     def start(self, source: Source, ask: Ask) -> Started:
-        """Encode the sentences."""
+        """Encode the sentences. DataError for one that is longer than the model attends to."""
         size, width = source.ids_BS.shape
+        longest = int(source.mask_BS.sum(axis=1).max(initial=0))
+        if self.longest_source is not None and longest > self.longest_source:
+            raise DataError(
+                f"a source has {longest} symbols with its end, but this exported model attends to "
+                f"at most {self.longest_source} (score = location).",
+                hint="train with a larger --model.maximum_length, or with another score.",
+            )
         source = padded(source, self._multiple) if self.bits else source
         inputs = {
             "ids_BS": np.ascontiguousarray(source.ids_BS, dtype=np.int64),
