@@ -234,7 +234,8 @@ def encode_all(
         else:
             source.append(row.source)
             target.append(row.target)
-            copies.append(row.copies or ())
+            if row.copies is not None:
+                copies.append(row.copies)
     return InMemory(
         source.done(),
         target.done(),

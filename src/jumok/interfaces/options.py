@@ -1,11 +1,17 @@
-"""Options that several commands share; their fields are flags, their strings the help."""
+"""What several commands share: options, whose fields are flags, and who is at standard input."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Machine", "Reading", "Searching"]
+__all__ = ["Machine", "Reading", "Searching", "at_terminal"]
+
+
+def at_terminal() -> bool:
+    """Whether standard input is someone who types."""
+    return sys.stdin.isatty()
 
 
 @dataclass(frozen=True, kw_only=True)

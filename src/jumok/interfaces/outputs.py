@@ -14,6 +14,9 @@ from jumok.search import replace_unknown
 
 __all__ = ["Scored", "Translation", "as_translation"]
 
+Alternatives = tuple[tuple[tuple[str, float], ...], ...]
+"""Per step the best symbols with their log-probabilities, best first."""
+
 
 @dataclass(frozen=True)
 class Scored(Token):
@@ -56,9 +59,11 @@ def as_translation(
 
     ``fill_unknown`` puts the source symbol attended to most in the place of an unknown one.
     """
-    fill = _fill(hypothesis, source_tokens, codec) if fill_unknown else None
-    text, target = codec.decode(hypothesis.ids_T, fill=fill, own=codec.own(source_tokens))
-    trace = _trace(hypothesis, source, source_tokens, (text, target), codec, maps, card)
+    own = codec.own(source_tokens)
+    fill = _fill(hypothesis, source_tokens, codec, own) if fill_unknown else None
+    text, target = codec.decode(hypothesis.ids_T, fill=fill, own=own)
+    likely = _alternatives(hypothesis, codec, own)
+    trace = _trace(hypothesis, source, source_tokens, (text, target), likely, maps, card)
     tokens = tuple(
         Scored(token.text, token.start, token.end, token.special, logprob=float(logprob))
         for token, logprob in zip(target, hypothesis.logprobs_T, strict=True)
@@ -76,10 +81,10 @@ def as_translation(
 
 
 def _fill(
-    hypothesis: Hypothesis, source_tokens: Sequence[Token], codec: PairCodec
+    hypothesis: Hypothesis, source_tokens: Sequence[Token], codec: PairCodec, own: Sequence[str]
 ) -> dict[int, str]:
     """Position -> what stands there in the place of an unknown symbol."""
-    symbols = codec.symbols(hypothesis.ids_T, codec.own(source_tokens))
+    symbols = codec.symbols(hypothesis.ids_T, own)
     words = [token.text for token in source_tokens if not token.special]
     filled = replace_unknown(hypothesis.ids_T, symbols, words, hypothesis.weights_TS)
     pairs = zip(symbols, filled, strict=True)
@@ -91,7 +96,7 @@ def _trace(
     source: str,
     source_tokens: Sequence[Token],
     written: tuple[str, Sequence[Token]],
-    codec: PairCodec,
+    alternatives: Alternatives,
     maps: Sequence[MapSpec],
     card: Mapping[str, str],
 ) -> AttentionTrace:
@@ -113,7 +118,7 @@ def _trace(
         ),
         main=main.name if main is not None and main.name in arrays else None,
         logprobs_T=hypothesis.logprobs_T,
-        alternatives=_alternatives(hypothesis, codec, codec.own(source_tokens)),
+        alternatives=alternatives,
         score=hypothesis.score,
         finished=hypothesis.finished,
         card=dict(card),
@@ -138,9 +143,7 @@ def _cut(values: np.ndarray, kind: str, width: int) -> np.ndarray:
             return values
 
 
-def _alternatives(
-    hypothesis: Hypothesis, codec: PairCodec, own: Sequence[str]
-) -> tuple[tuple[tuple[str, float], ...], ...]:
+def _alternatives(hypothesis: Hypothesis, codec: PairCodec, own: Sequence[str]) -> Alternatives:
     ids_TK, logprobs_TK = hypothesis.alternatives_TK, hypothesis.alternative_logprobs_TK
     if ids_TK is None or logprobs_TK is None:
         return ()

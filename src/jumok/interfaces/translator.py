@@ -220,9 +220,9 @@ class Translator:
     def _prefixes(self, prefix: str, encoded: _Encoded) -> list[np.ndarray]:
         if not prefix:
             return []
-        owns = map(self.codec.own, encoded.tokens)
+        owns = [self.codec.own(tokens) for tokens in encoded.tokens]
         known = {own: self._target_ids(prefix, 0, own)[:-1] for own in set(owns)}
-        return [known[self.codec.own(tokens)] for tokens in encoded.tokens]
+        return [known[own] for own in owns]
 
     def _target_ids(self, text: str, number: int, own: Sequence[str] = ()) -> np.ndarray:
         tokens = self.codec.target_tokens(text)

@@ -6,8 +6,8 @@
     e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)                   the alignment model (A.1.2)
     alpha_ij = softmax_j(e_ij);   c_i = sum_j alpha_ij h_j                     (6), (5)
 
-which s_{i-1} asks, what becomes of c_i and how y_i is read out is the decoder's:
-``rnnsearch`` (the authors' code), ``cgru`` and ``notes`` are in ``bahdanau_decoders.py``.
+Which state asks (here s_{i-1}), what becomes of c_i and how y_i is read out is the decoder's:
+``rnnsearch`` (the authors' code), ``cgru`` and ``notes`` stand in ``bahdanau_decoders.py``.
 
 =============  ==============  ===============================================
 paper          here            shape
@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok import kernels
-from jumok.models.bahdanau_decoders import DECODERS, Sentence
-from jumok.models.contract import Encoded, Output, State, Step, Want, read_out, unroll
+from jumok.models.bahdanau_decoders import DECODERS, BahdanauEncoded, BahdanauState
+from jumok.models.contract import Output, Step, Want, read_out, unroll
 from jumok.nn import readout
 from jumok.nn.attention import Additive, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
@@ -63,19 +63,6 @@ class BahdanauConfig:
 
     def __post_init__(self) -> None:
         direction_size(self.hidden_size, self.preset == "notes", "concat")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BahdanauEncoded(Encoded):
-    states_BSD: Tensor
-    keys_BSA: Tensor  # U_a h_j, once per sentence
-    s_0_BH: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class BahdanauState(State):
-    s_BH: Tensor
-    c_BH: Tensor  # the cell of the notes' LSTM; zeros in the GRUs
 
 
 class Bahdanau(nn.Module):
@@ -164,11 +151,10 @@ class Bahdanau(nn.Module):
             alpha = weigh(e, over_keys(encoded.mask_BS, query))  # (6)
             return mix(alpha, encoded.states_BSD), alpha  # (5)
 
-        moved = self.decoder.step(y, state.s_BH, state.c_BH, attend)
-        hidden = dropped(moved.hidden, self.config.dropout, "readout", noise)
+        hidden, weights, after = self.decoder.step(y, state, attend)
+        hidden = dropped(hidden, self.config.dropout, "readout", noise)
         logits = readout.logits(hidden, self.decoder.W_o.weight, self.decoder.W_o.bias)
-        weights = moved.alpha_BS if want & Want.WEIGHTS else None
-        return Step(logits, weights, BahdanauState(s_BH=moved.s_BH, c_BH=moved.c_BH))
+        return Step(logits, weights if want & Want.WEIGHTS else None, after)
 
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
@@ -178,11 +164,10 @@ class Bahdanau(nn.Module):
             took("bahdanau", f"unrolled: {refusal}")
             return unroll(self, batch, noise=noise, want=want)
         encoded = self.encode(batch.source, noise=noise)
-        sentence = Sentence(encoded.keys_BSA, encoded.states_BSD, encoded.mask_BS, encoded.s_0_BH)
         y = self._embedded(batch.target_in_BT)
         y = dropped(y, self.config.dropout, "target", noise)
         took("bahdanau", f"native {operand_precision(y)}")
-        hidden, weights = self.decoder.fused(y, sentence, self.align)
+        hidden, weights = self.decoder.fused(y, encoded, self.align)
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
         W_o = self.decoder.W_o
         return read_out(hidden, W_o.weight, W_o.bias, batch, want=want, weights_BTS=weights)

@@ -15,23 +15,33 @@ biases everywhere, s_0 = tanh(W mean_j h_j + b), readout W_o tanh(W_1 s_i + W_2 
 + W_c h_j), the encoder's last state unchanged as first query, [E y_{i-1}; c_i] into an LSTM
 cell, START first, y_i from the new state s_i.
 
-``step`` is the papers' form. ``fused`` is all steps of it in one kernel.
+Each gives s_0 (``first``), one step in the papers' form (``step``: what W_o reads, alpha_i, the new
+state) and all steps in one ``kernel`` (``fused``: what W_o reads, alpha).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jumok import kernels
+from jumok.models.contract import Encoded, State
 from jumok.nn.attention import Additive
 from jumok.nn.recurrent import GRU, LSTM, operand_precision
 
-__all__ = ["DECODERS", "ConditionalGRU", "Decoder", "Notes", "RNNsearch", "Sentence"]
+__all__ = [
+    "DECODERS",
+    "BahdanauEncoded",
+    "BahdanauState",
+    "ConditionalGRU",
+    "Notes",
+    "RNNsearch",
+]
 
 Attend = Callable[[Tensor], tuple[Tensor, Tensor]]  # query (B, n) -> (c_i, alpha_i)
 
@@ -47,36 +57,17 @@ class Sizes(Protocol):
     def readout_size(self) -> int: ...
 
 
-class Sentence(NamedTuple):
-    """What a decoder can ask: U_a h_j, h_j, what is real, and the first state."""
-
-    keys_BSA: Tensor
+@dataclass(frozen=True, kw_only=True)
+class BahdanauEncoded(Encoded):
     states_BSD: Tensor
-    mask_BS: Tensor
+    keys_BSA: Tensor  # U_a h_j, once per sentence
     s_0_BH: Tensor
 
 
-class Moved(NamedTuple):
-    """One step further."""
-
-    hidden: Tensor  # what W_o reads
-    alpha_BS: Tensor
+@dataclass(frozen=True, kw_only=True)
+class BahdanauState(State):
     s_BH: Tensor
-    c_BH: Tensor  # the LSTM's cell; passed on untouched by the GRUs
-
-
-class Decoder(Protocol):
-    W_o: nn.Linear
-
-    def first(self, last_BLH: Tensor, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
-        """s_0 from the encoder."""
-        ...
-
-    def step(self, y: Tensor, s: Tensor, cell: Tensor, attend: Attend) -> Moved: ...
-
-    def fused(self, y_BTE: Tensor, sentence: Sentence, align: Additive) -> tuple[Tensor, Tensor]:
-        """(hidden, alpha) of all steps."""
-        ...
+    c_BH: Tensor  # the cell of the notes' LSTM; zeros in the GRUs
 
 
 class RNNsearch(nn.Module):
@@ -102,28 +93,33 @@ class RNNsearch(nn.Module):
         t = self.U_o(previous) + self.V_o(y) + self.C_o(c)
         return t.unflatten(-1, (-1, 2)).amax(dim=-1)  # maxout over pairs
 
-    def step(self, y: Tensor, s: Tensor, cell: Tensor, attend: Attend) -> Moved:
-        c, alpha = attend(s)
-        after = self.gru.cell(F.linear(y, self.gru.W_x, self.gru.b) + self.C(c), s)
-        return Moved(self._read(s, y, c), alpha, after, cell)
+    def step(
+        self, y: Tensor, state: BahdanauState, attend: Attend
+    ) -> tuple[Tensor, Tensor, BahdanauState]:
+        previous = state.s_BH
+        c, alpha = attend(previous)
+        s = self.gru.cell(F.linear(y, self.gru.W_x, self.gru.b) + self.C(c), previous)
+        return self._read(previous, y, c), alpha, BahdanauState(s_BH=s, c_BH=state.c_BH)
 
-    def fused(self, y_BTE: Tensor, sentence: Sentence, align: Additive) -> tuple[Tensor, Tensor]:
+    def fused(
+        self, y_BTE: Tensor, encoded: BahdanauEncoded, align: Additive
+    ) -> tuple[Tensor, Tensor]:
         found = kernels.additive_gru(
             y_BTE,
-            sentence.keys_BSA.float(),
-            sentence.states_BSD,
-            sentence.mask_BS,
+            encoded.keys_BSA.float(),
+            encoded.states_BSD,
+            encoded.mask_BS,
             weight_x_GI=torch.cat([self.gru.W_x, self.C.weight], dim=1),
             weight_h_GH=self.gru.W_h,
             bias_G=self.gru.b,
             weight_q_AH=align.W_a.weight,
             v_A=align.v_a,
-            h0_BH=sentence.s_0_BH,
+            h0_BH=encoded.s_0_BH,
             reset="before",
             z_gates="new",
             precision=operand_precision(y_BTE),
         )
-        previous_BTH = torch.cat([sentence.s_0_BH.unsqueeze(1), found.h_BTH[:, :-1]], dim=1)
+        previous_BTH = torch.cat([encoded.s_0_BH.unsqueeze(1), found.h_BTH[:, :-1]], dim=1)
         return self._read(previous_BTH, y_BTE, found.context_BTD), found.weights_BTS
 
 
@@ -150,23 +146,27 @@ class ConditionalGRU(nn.Module):
     def _read(self, s: Tensor, y: Tensor, c: Tensor) -> Tensor:
         return torch.tanh(self.W_1(s) + self.W_2(y) + self.W_3(c))
 
-    def step(self, y: Tensor, s: Tensor, cell: Tensor, attend: Attend) -> Moved:
-        query = self.gru_1.step(y, s)
+    def step(
+        self, y: Tensor, state: BahdanauState, attend: Attend
+    ) -> tuple[Tensor, Tensor, BahdanauState]:
+        query = self.gru_1.step(y, state.s_BH)
         c, alpha = attend(query)
-        after = self.gru_2.step(c, query)
-        return Moved(self._read(after, y, c), alpha, after, cell)
+        s = self.gru_2.step(c, query)
+        return self._read(s, y, c), alpha, BahdanauState(s_BH=s, c_BH=state.c_BH)
 
-    def fused(self, y_BTE: Tensor, sentence: Sentence, align: Additive) -> tuple[Tensor, Tensor]:
+    def fused(
+        self, y_BTE: Tensor, encoded: BahdanauEncoded, align: Additive
+    ) -> tuple[Tensor, Tensor]:
         found = kernels.conditional_gru(
             y_BTE,
-            sentence.keys_BSA.float(),
-            sentence.states_BSD,
-            sentence.mask_BS,
+            encoded.keys_BSA.float(),
+            encoded.states_BSD,
+            encoded.mask_BS,
             first=(self.gru_1.W_x, self.gru_1.W_h, self.gru_1.b),
             second=(self.gru_2.W_x, self.gru_2.W_h, self.gru_2.b),
             weight_q_AH=align.W_a.weight,
             v_A=align.v_a,
-            h0_BH=sentence.s_0_BH,
+            h0_BH=encoded.s_0_BH,
             precision=operand_precision(y_BTE),
         )
         return self._read(found.h_BTH, y_BTE, found.context_BTD), found.weights_BTS
@@ -186,23 +186,27 @@ class Notes(nn.Module):
         """The encoder's last state unchanged: no decoder output exists yet."""
         return torch.cat([last_BLH[:, 0], last_BLH[:, 1]], dim=-1)
 
-    def step(self, y: Tensor, s: Tensor, cell: Tensor, attend: Attend) -> Moved:
-        c, alpha = attend(s)
-        after, cell = self.lstm.step(torch.cat([y, c.to(y.dtype)], dim=-1), s, cell)
-        return Moved(after, alpha, after, cell)
+    def step(
+        self, y: Tensor, state: BahdanauState, attend: Attend
+    ) -> tuple[Tensor, Tensor, BahdanauState]:
+        c, alpha = attend(state.s_BH)
+        s, cell = self.lstm.step(torch.cat([y, c.to(y.dtype)], dim=-1), state.s_BH, state.c_BH)
+        return s, alpha, BahdanauState(s_BH=s, c_BH=cell)
 
-    def fused(self, y_BTE: Tensor, sentence: Sentence, align: Additive) -> tuple[Tensor, Tensor]:
+    def fused(
+        self, y_BTE: Tensor, encoded: BahdanauEncoded, align: Additive
+    ) -> tuple[Tensor, Tensor]:
         found = kernels.additive_lstm(
             y_BTE,
-            sentence.keys_BSA.float(),
-            sentence.states_BSD,
-            sentence.mask_BS,
+            encoded.keys_BSA.float(),
+            encoded.states_BSD,
+            encoded.mask_BS,
             weight_x_GI=self.lstm.W_x,
             weight_h_GH=self.lstm.W_h,
             bias_G=self.lstm.b,
             weight_q_AH=align.W_a.weight,
             v_A=align.v_a,
-            h0_BH=sentence.s_0_BH,
+            h0_BH=encoded.s_0_BH,
             precision=operand_precision(y_BTE),
         )
         return found.h_BTH, found.weights_BTS

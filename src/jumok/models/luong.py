@@ -42,7 +42,7 @@ from jumok import kernels
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out, unroll
 from jumok.nn import readout
-from jumok.nn.attention import ScoreName, build_score, mix, over_keys, weigh
+from jumok.nn.attention import ScoreName, build_score, in_fours, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.recurrent import operand_precision
@@ -230,8 +230,7 @@ class Luong(nn.Module):
         if self.config.window == "local-m":
             return torch.minimum(position.unsqueeze(-1) + 1.0, S)
         inner = (torch.tanh(self.W_p(h)) * self.v_p).sum(dim=-1, keepdim=True)
-        wide = inner.repeat(*[1] * (h.dim() - 1), 4)  # one number a row would not keep its bits
-        share = torch.sigmoid(wide if wide.dtype == torch.float64 else wide.float())[..., :1]
+        share = in_fours(torch.sigmoid, inner if inner.dtype == torch.float64 else inner.float())
         return share * (S - 1) + 1 if self.config.centre == "code" else share * S  # (9)
 
     def forward(

@@ -42,7 +42,7 @@ from torch.nn import init
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, unroll
 from jumok.nn import readout
-from jumok.nn.attention import mix, weigh
+from jumok.nn.attention import in_fours, mix, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.recurrent import LSTM
@@ -229,12 +229,14 @@ class PointerGenerator(nn.Module):
         width = written.shape[1] + encoded.extra
         # Up to a multiple of 4: logaddexp rounds the last (n mod 32) of n numbers otherwise.
         spare = encoded.extra + -width % 4
-        written = F.pad(written + log_sigmoid(gate_B1), (0, spare), value=-torch.inf)
+        written = F.pad(written + in_fours(F.logsigmoid, gate_B1), (0, spare), value=-torch.inf)
         nothing = torch.zeros_like(written)
         there = nothing.scatter_add(1, ids_BS, encoded.mask_BS.to(nothing.dtype)) > 0
         copied = nothing.scatter_add(1, ids_BS, a.to(nothing.dtype))
         # Never quite 0: log (0 + 0) has a slope of NaN.
-        copied = copied.clamp(min=torch.finfo(copied.dtype).tiny).log() + log_sigmoid(-gate_B1)
+        copied = copied.clamp(min=torch.finfo(copied.dtype).tiny).log() + in_fours(
+            F.logsigmoid, -gate_B1
+        )
         nowhere = (written == -torch.inf) & ~there
         return torch.logaddexp(written, copied).masked_fill(nowhere, -torch.inf)[:, :width]
 
@@ -249,9 +251,4 @@ def copied_share(gate_B1: Tensor, a: Tensor, encoded: PointerEncoded) -> Tensor:
     """(1 - p_gen) a_t."""
     if encoded.copy_ids_BS is None:
         return torch.zeros_like(a)
-    return a * log_sigmoid(-gate_B1).exp()
-
-
-def log_sigmoid(x_B1: Tensor) -> Tensor:
-    """log sigmoid, four wide inside: one number a row would not keep its bits."""
-    return F.logsigmoid(x_B1.expand(-1, 4).contiguous())[:, :1]
+    return a * in_fours(F.logsigmoid, -gate_B1).exp()

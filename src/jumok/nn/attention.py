@@ -18,6 +18,7 @@ on the rows beside it (``bmm`` and multiply-and-sum, never a matrix-vector produ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
@@ -36,6 +37,7 @@ __all__ = [
     "attend",
     "build_score",
     "dot_scores",
+    "in_fours",
     "mix",
     "over_keys",
     "weigh",
@@ -116,6 +118,14 @@ def mix(weights: Tensor, values_BSM: Tensor) -> Tensor:
         return torch.bmm(weights, values_BSM)
     # This way round: a row vector times a matrix of odd width would sum by the padded length.
     return torch.bmm(values_BSM.transpose(1, 2), weights.unsqueeze(2)).squeeze(2)
+
+
+def in_fours(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """An elementwise ``function`` of (..., 1), each number beside three copies of itself.
+
+    Alone in its row its last bit would depend on where the row stands (``search/padding.py``).
+    """
+    return function(x.expand(*x.shape[:-1], 4).contiguous())[..., :1]
 
 
 def dot_scores(query: Tensor, keys_BSD: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from jumok.training.options import Optim, Training
 
 __all__ = ["DataOptions", "RunConfig", "asked_of", "run_config", "run_from_toml", "run_to_toml"]
 
+ERROR_RATES = ("cer", "wer")
+"""Scores of which the lower one is the better."""
 Unit = Literal["character", "grapheme", "jamo", "word", "space", "bpe", "unigram"]
 
 
@@ -76,13 +78,18 @@ def run_config(
 ) -> RunConfig:
     """Flags over a file over a preset over the model's own preset; ConfigError as in config.
 
-    A model may know better than ``preset``, which is a rule for all: ``Entry.over_rule``.
+    A model may know better than ``preset``, which is a rule for all: ``Entry.over_rule``. Who
+    chooses by an error rate wants the lowest, unless ``lower_is_better`` is said.
     """
     found = entry(model_name)
     base = config.merge({"model": dict(found.preset)}, dict(preset or {}))
+    base = config.merge(base, found.over_rule)
+    said = asked_of(model_name, file=file or {}, flags=flags or {}, where=where)
+    if said.get("training", {}).get("choose_by") in ERROR_RATES:
+        base = config.merge(base, {"training": {"lower_is_better": True}})
     return config.build(
         RunConfig,
-        preset=config.merge(base, found.over_rule),
+        preset=base,
         file=_without_name(file or {}),
         flags=flags or {},
         where=where,

@@ -213,20 +213,22 @@ class Journal:
 
 
 def tensorboard(folder: Path) -> Listener:
-    """A listener that writes scalars for TensorBoard into ``folder``."""
+    """A listener that writes scalars for TensorBoard into ``folder``, from the first event on."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
         raise MissingExtraError("tensorboard", "track", "writing for TensorBoard") from None
-    writer = SummaryWriter(str(folder))
+    writers: list[SummaryWriter] = []
 
     def listen(event: Event) -> None:
         record = to_record(event)
         scalars = record.pop("scores", {}) | {
             name: value for name, value in record.items() if isinstance(value, float)
         }
+        if not writers:  # opening one makes the folder
+            writers.append(SummaryWriter(str(folder)))
         for name, value in scalars.items():
             if value is not None:
-                writer.add_scalar(f"{event.kind}/{name}", value, event.step)
+                writers[0].add_scalar(f"{event.kind}/{name}", value, event.step)
 
     return listen

@@ -14,7 +14,6 @@ from jumok.errors import UsageError
 
 __all__ = [
     "SCHEMA",
-    "at_terminal",
     "close_quietly",
     "input_lines",
     "json_line",
@@ -69,11 +68,6 @@ def input_lines(path: str, encoding: str, model: str) -> Iterator[str]:
     from jumok.data.corpus import stream_sources
 
     return stream_sources(path, encoding=encoding)
-
-
-def at_terminal() -> bool:
-    """Whether standard input is someone who types."""
-    return sys.stdin.isatty()
 
 
 def close_quietly() -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from jumok.errors import UsageError
 from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Search
-from jumok.interfaces.cli.streams import at_terminal, input_lines, json_line, note, say
-from jumok.interfaces.options import Machine, Searching
+from jumok.interfaces.cli.streams import input_lines, json_line, note, say
+from jumok.interfaces.options import Machine, Searching, at_terminal
 
 if TYPE_CHECKING:
     from jumok.interfaces.outputs import Translation

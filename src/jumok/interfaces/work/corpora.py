@@ -19,7 +19,15 @@ from jumok.interfaces.options import Reading
 from jumok.interfaces.requests import DataRequest
 from jumok.interfaces.streaming import StreamedCorpus, divide, streams
 
-__all__ = ["describe", "is_task", "read_pairs", "sample_note", "streamed_ways", "three_ways"]
+__all__ = [
+    "describe",
+    "is_task",
+    "read_pairs",
+    "report_on",
+    "sample_note",
+    "streamed_ways",
+    "three_ways",
+]
 
 MOST_CHARACTERS = PairCodec.max_source - 1
 """Of a text that training takes, where characters are the symbols; the end is one more."""
@@ -153,6 +161,12 @@ def describe(request: DataRequest) -> DataReport:
     return _described(_divided(whole, given[0], given[1], request.seed))
 
 
+def report_on(made: TaskData, *, max_length: int | None = None) -> DataReport:
+    """The report on train and on what is held out, if anything is."""
+    held = [corpus if len(corpus) else None for corpus in (made.dev, made.test)]
+    return report(made.train, *held, max_length=max_length)
+
+
 def sample_note(looked_at: int, rows: int) -> str:
     """What is said where train is too large to be held."""
     return (
@@ -167,8 +181,7 @@ def _described(made: TaskData, rows: int | None = None) -> DataReport:
     ``rows``: of train in all, where ``made`` has a sample of it.
     """
     rows = len(made.train) if rows is None else rows
-    held = [corpus if len(corpus) else None for corpus in (made.dev, made.test)]
-    found = report(made.train, *held, max_length=MOST_CHARACTERS)
+    found = report_on(made, max_length=MOST_CHARACTERS)
     chosen = [
         f"jumok train would take the {side}'s symbols to be {unit}, because {reason}."
         for side, texts in (("source", made.train.sources), ("target", made.train.targets))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jumok import config
 from jumok.errors import UsageError
-from jumok.interfaces.options import Machine, Searching
+from jumok.interfaces.options import Machine, Searching, at_terminal
 from jumok.interfaces.outputs import Translation
 from jumok.interfaces.requests import ScoreRequest, TranslateRequest
 from jumok.interfaces.translator import ROUND, Translator
@@ -93,7 +92,7 @@ def translate(request: TranslateRequest, lines: Iterable[str]) -> Iterator[Trans
         alternatives=request.alternatives,
         weights=request.attention or request.replace_unknown,
     )
-    waited_for = sys.stdin.isatty() or request.batch_size == 1
+    waited_for = at_terminal() or request.batch_size == 1
     return model.stream(
         lines,
         options,

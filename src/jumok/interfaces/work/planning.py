@@ -24,8 +24,6 @@ from jumok.recipes.tasks import preset_of
 __all__ = ["Asked", "ask", "choose_run", "flags_of", "refuse_together", "traits_of"]
 
 NO_KEYS: Mapping[str, Any] = {}
-ERROR_RATES = ("cer", "wer")
-"""Scores of which the lower one is the better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +148,6 @@ def choose_run(
     found = entry(name)
     task = request.data[0].removeprefix("@") if is_task(request.data) else ""
     preset = config.merge(choice.preset, preset_of(task, request.languages))
-    if asked.said.get("training", NO_KEYS).get("choose_by") in ERROR_RATES:
-        preset = config.merge(preset, {"training": {"lower_is_better": True}})
     run = run_config(
         name, preset=preset, file=asked.file, flags=asked.flags, where=request.config or ""
     )

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jumok import config
-from jumok.data.report import report
 from jumok.data.tasks import TaskData
 from jumok.data.text import Form
 from jumok.data.wording import data_lines
 from jumok.errors import Interrupted, ModelFolderError, UsageError
 from jumok.interfaces.fitting import codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
-from jumok.interfaces.options import Reading
+from jumok.interfaces.options import Reading, at_terminal
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import (
     CACHE,
@@ -32,7 +30,13 @@ from jumok.interfaces.streaming import (
 )
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.continuing import LEARNT, old_model, started_from
-from jumok.interfaces.work.corpora import is_task, sample_note, streamed_ways, three_ways
+from jumok.interfaces.work.corpora import (
+    is_task,
+    report_on,
+    sample_note,
+    streamed_ways,
+    three_ways,
+)
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import Ending, end_run
 from jumok.interfaces.work.lengths import within_limits
@@ -185,8 +189,7 @@ def _read(
         )
     if len(corpora.train) < len(train):
         watcher.tell(sample_note(len(corpora.train), len(train)))
-    held = [c if c is not None and len(c) else None for c in (corpora.dev, corpora.test)]
-    for line in data_lines(report(corpora.train, *held)):
+    for line in data_lines(report_on(corpora)):
         watcher.tell(line)
     return corpora, train
 
@@ -270,11 +273,6 @@ def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dic
         "reading": asdict(request.reading),
     }
     return {**files, REQUEST: json.dumps(record, indent=1, ensure_ascii=True).encode()}
-
-
-def at_terminal() -> bool:
-    """Whether standard input is someone who types."""
-    return sys.stdin.isatty()
 
 
 def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
