@@ -54,8 +54,14 @@ def test_everything_in_the_key_matters() -> None:
         noise(examples=(5, 10, 12)).mask("site", 0.5, like),
         noise().mask("other", 0.5, like),
         noise().at(1).mask("site", 0.5, like),
+        noise().again().mask("site", 0.5, like),
+        noise().again(2).mask("site", 0.5, like),
     ]
     for other in others:
         assert abs((other == base).double().mean() - 0.5) < 0.02, "they agree as strangers would"
     assert torch.equal(noise().mask("site", 0.5, like), base)
+    again = noise().again()
+    assert torch.equal(again.at(2).mask("site", 0.5, like)[:, 0], others[5][:, 2])
+    assert torch.equal(again.again().mask("site", 0.5, like), others[6])
+    assert torch.equal(noise().again(0).mask("site", 0.5, like), base)
     assert not torch.equal(base[:, 0], base[:, 1]) and not torch.equal(base[0], base[1])

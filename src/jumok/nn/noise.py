@@ -1,4 +1,4 @@
-"""Keyed dropout: a mask is a function of (seed, step, site, example, time), of nothing else.
+"""Keyed dropout: a mask is a function of (seed, step, draw, site, example, time), of nothing else.
 
 No generator has to be saved for an exact resume, and neither the grouping of examples into
 batches nor the form of a model (whole sequences or repeated steps) can change a mask.
@@ -23,17 +23,23 @@ class Noise:
     """The source of one training step's dropout masks.
 
     ``example_B`` are global example numbers (int64). ``time`` is the first position that a
-    mask stands for: 0 for whole sequences, t inside step t.
+    mask stands for: 0 for whole sequences, t inside step t. ``draw`` tells apart the masks of
+    several passes over the same examples in one step.
     """
 
     seed: int
     step: int
     example_B: Tensor
     time: int = 0
+    draw: int = 0
 
     def at(self, time: int) -> Self:
         """The noise of position ``time`` of the same sequences."""
         return replace(self, time=time)
+
+    def again(self, draw: int = 1) -> Self:
+        """Other masks for the same examples and step, independent of these; 0: these."""
+        return replace(self, draw=self.draw + draw)
 
     def mask(self, site: str, rate: float, like: Tensor) -> Tensor:
         """A multiplicative mask, 0 or 1 / (1 - rate), for ``like`` (B, D) or (B, T, D).
@@ -42,7 +48,7 @@ class Noise:
         """
         length = like.shape[1] if like.dim() == 3 else 1
         times = range(self.time, self.time + length)
-        key = _key(self.seed, self.step, site)
+        key = _key(self.seed, self.step, self.draw, site)
         mask_BTD = keep_mask(key, self.example_B.cpu().numpy(), times, like.shape[-1], rate)
         mask = torch.from_numpy(mask_BTD).to(like.device, like.dtype)
         return mask if like.dim() == 3 else mask[:, 0]
@@ -55,6 +61,7 @@ def dropped(x: Tensor, rate: float, site: str, noise: Noise | None) -> Tensor:
     return x * noise.mask(site, rate, x)
 
 
-def _key(seed: int, step: int, site: str) -> int:
-    digest = hashlib.blake2b(f"{seed}/{step}/{site}".encode(), digest_size=8).digest()
+def _key(seed: int, step: int, draw: int, site: str) -> int:
+    again = f"again {draw}/" if draw else ""
+    digest = hashlib.blake2b(f"{again}{seed}/{step}/{site}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
