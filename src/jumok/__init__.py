@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from jumok import errors
     from jumok.data import tasks
     from jumok.data.corpus import load
-    from jumok.interfaces.front import build, evaluate, fit, load_model
+    from jumok.interfaces.front import build, ensemble, evaluate, fit, load_model
     from jumok.nn.attention import attend
 
-__all__ = ["attend", "build", "errors", "evaluate", "fit", "load", "load_model", "tasks"]
+__all__ = [
+    "attend",
+    "build",
+    "ensemble",
+    "errors",
+    "evaluate",
+    "fit",
+    "load",
+    "load_model",
+    "tasks",
+]
 
 _HOMES = {
     "attend": ("jumok.nn.attention", "attend"),
     "build": ("jumok.interfaces.front", "build"),
+    "ensemble": ("jumok.interfaces.front", "ensemble"),
     "errors": ("jumok.errors", None),
     "evaluate": ("jumok.interfaces.front", "evaluate"),
     "fit": ("jumok.interfaces.front", "fit"),

@@ -11,17 +11,19 @@ from jumok import config, kernels
 from jumok.data.corpus import Corpus
 from jumok.errors import UsageError
 from jumok.evaluation import Scores
+from jumok.interfaces.ensembles import ensemble, load_ensemble
 from jumok.interfaces.fitting import codec_of, make_translator
 from jumok.interfaces.fitting import fit as fit_translator
 from jumok.interfaces.streaming import StreamedCorpus, Train
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.evaluating import evaluate_model
 from jumok.interfaces.work.planning import traits_of
+from jumok.models.ensemble import Average
 from jumok.recipes.options import run_config
 from jumok.recipes.rule import choose
 from jumok.training.events import Done, Event, Validation
 
-__all__ = ["History", "build", "evaluate", "fit", "load_model"]
+__all__ = ["History", "build", "ensemble", "evaluate", "fit", "load_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,11 @@ def fit(
             f"`train` must be a corpus, not {type(train).__name__}.",
             hint="jumok.load('pairs.tsv') reads one; jumok.data.corpus.Corpus.of(pairs) makes one.",
         )
+    if model.members:
+        raise UsageError(
+            f"an ensemble ({', '.join(model.members)}) is not trained: each member was.",
+            hint="jumok distill teaches one model what several know.",
+        )
     events: list[Event] = []
     run = model.run
     if training:
@@ -96,6 +103,15 @@ def evaluate(model: Translator, test: Corpus, **options: Any) -> Scores:
     return evaluate_model(model, test, **options).scores
 
 
-def load_model(path: str | Path, *, device: str = "cpu") -> Translator:
-    """The model in a folder, verified first. Raises ModelFolderError."""
-    return Translator.load(path, device=device)
+def load_model(
+    path: str | Path | Sequence[str | Path],
+    *,
+    device: str = "cpu",
+    average: Average = "probabilities",
+) -> Translator:
+    """The model in a folder, verified first; of several folders the models as one (``ensemble``).
+
+    Raises ModelFolderError, and UsageError for models that cannot answer together.
+    """
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    return load_ensemble(paths, device=device, average=average)

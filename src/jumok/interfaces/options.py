@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Machine", "Reading", "Searching", "at_terminal"]
+__all__ = ["Ensembling", "Machine", "Reading", "Searching", "at_terminal"]
 
 
 def at_terminal() -> bool:
@@ -48,6 +48,14 @@ class Machine:
     """Threads to compute with; the default is what torch chooses."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensembling:
+    """How several models that are named a,b answer together."""
+
+    average: Literal["probabilities", "logs"] = "probabilities"
+    """Of several models a,b: what is averaged; logs shuns what any one of them finds unlikely."""
 
 
 @dataclass(frozen=True, kw_only=True)

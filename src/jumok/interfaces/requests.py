@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jumok.interfaces.options import Machine, Reading, Searching
+from jumok.interfaces.options import Ensembling, Machine, Reading, Searching
 
 __all__ = [
     "AlignRequest",
@@ -68,6 +68,7 @@ class TranslateRequest:
     attention: bool = True
     batch_size: int = 64
     bits: bool = True
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
 
 
@@ -82,6 +83,7 @@ class EvaluateRequest:
     searching: Searching = field(default_factory=Searching)
     keys: Keys = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
 
 
@@ -92,6 +94,7 @@ class ScoreRequest:
     model: str
     data: tuple[str, ...]
     reading: Reading = field(default_factory=Reading)
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
 
 
@@ -105,6 +108,7 @@ class AlignRequest:
     method: str = "argmax"
     threshold: float = 0.5
     reading: Reading = field(default_factory=Reading)
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
 
 
@@ -117,6 +121,7 @@ class InspectRequest:
     target: str | None = None
     searching: Searching = field(default_factory=Searching)
     keys: Keys = field(default_factory=dict)
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
 
 
@@ -148,4 +153,5 @@ class VerifyRequest:
     data: tuple[str, ...] = ()
     rows: int = 32
     reading: Reading = field(default_factory=Reading)
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)

@@ -54,6 +54,8 @@ class Translator:
     """The model card, Markdown."""
     seen: np.ndarray | None = None
     """Sorted hashes of the sources that were trained on; None = not known."""
+    members: tuple[str, ...] = ()
+    """Of an ensemble: the names of those who answer together; it has no folder of its own."""
 
     @classmethod
     def load(
@@ -74,7 +76,12 @@ class Translator:
         )
 
     def files(self) -> dict[str, bytes]:
-        """What ``save`` writes, by file name."""
+        """What ``save`` writes, by file name. UsageError for an ensemble."""
+        if self.members:
+            raise UsageError(
+                f"an ensemble ({', '.join(self.members)}) has no folder of its own.",
+                hint="name its members wherever a model is asked for: a,b.",
+            )
         return files_of(
             Parts(
                 network=self.network,

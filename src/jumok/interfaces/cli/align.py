@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from jumok.errors import UsageError
-from jumok.interfaces.cli.groups import Hardware, ReadingPairs, one_or_two
+from jumok.interfaces.cli.groups import Hardware, Members, ReadingPairs, one_or_two
 from jumok.interfaces.cli.streams import json_line, note, say
-from jumok.interfaces.options import Machine, Reading
+from jumok.interfaces.options import Ensembling, Machine, Reading
 
 EXAMPLES = (
     "jumok align runs/dates test.tsv",
@@ -32,6 +32,7 @@ def align(
     json: bool = False,
     reading: ReadingPairs = Reading(),
     machine: Hardware = Machine(),
+    ensembling: Members = Ensembling(),
 ) -> None:
     """Links between source and target of given pairs: one line per pair, such as "0-0 1-2".
 
@@ -41,7 +42,7 @@ def align(
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or several that answer together: a,b.
     data
         One file of pairs, or two parallel files.
     gold
@@ -96,6 +97,7 @@ def align(
         threshold=threshold,
         reading=reading,
         machine=machine,
+        ensembling=ensembling,
     )
     keep = aligning.Kept(links=gold is not None, traces=out is not None)
     for one in keep.passing(aligning.align(request)):

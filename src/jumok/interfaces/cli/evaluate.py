@@ -6,12 +6,13 @@ from jumok.interfaces.cli.groups import (
     NO_KEYS,
     ConfigurationKeys,
     Hardware,
+    Members,
     ReadingPairs,
     Search,
     one_or_two,
 )
 from jumok.interfaces.cli.streams import json_line, say
-from jumok.interfaces.options import Machine, Reading, Searching
+from jumok.interfaces.options import Ensembling, Machine, Reading, Searching
 
 EXAMPLES = (
     "jumok evaluate runs/dates test.tsv --errors 5",
@@ -29,6 +30,7 @@ def evaluate(
     searching: Search = Searching(),
     reading: ReadingPairs = Reading(),
     machine: Hardware = Machine(),
+    ensembling: Members = Ensembling(),
     keys: ConfigurationKeys = NO_KEYS,
 ) -> None:
     """Score a model on pairs: exact match, CER, WER, BLEU, chrF, each with its interval.
@@ -39,7 +41,7 @@ def evaluate(
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or several that answer together: a,b.
     data
         One file of pairs, two parallel files, or a built-in task such as @dates.
     against
@@ -61,6 +63,7 @@ def evaluate(
         keys=keys,
         reading=reading,
         machine=machine,
+        ensembling=ensembling,
     )
     found = evaluating.evaluate(request)
     if json:

@@ -10,12 +10,13 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from jumok.errors import UsageError
-from jumok.interfaces.options import Machine, Reading, Searching
+from jumok.interfaces.options import Ensembling, Machine, Reading, Searching
 
 __all__ = [
     "NO_KEYS",
     "ConfigurationKeys",
     "Hardware",
+    "Members",
     "ReadingPairs",
     "Search",
     "one_or_two",
@@ -31,6 +32,7 @@ ReadingPairs = Annotated[
     Reading, Parameter(name="*", group=Group("Reading files of pairs", sort_key=3))
 ]
 Search = Annotated[Searching, Parameter(name="*", group=Group("Search", sort_key=2))]
+Members = Annotated[Ensembling, Parameter(name="*", group=Group("Several models", sort_key=5))]
 Hardware = Annotated[Machine, Parameter(name="*", group=Group("Machine", sort_key=4))]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jumok.errors import UsageError
-from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Search
+from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Members, Search
 from jumok.interfaces.cli.streams import json_line, note, say
-from jumok.interfaces.options import Machine, Searching
+from jumok.interfaces.options import Ensembling, Machine, Searching
 
 EXAMPLES = (
     'jumok inspect runs/dates "27 September 1994"',
@@ -26,6 +26,7 @@ def inspect(
     json: bool = False,
     searching: Search = Searching(),
     machine: Hardware = Machine(),
+    ensembling: Members = Ensembling(),
     keys: ConfigurationKeys = NO_KEYS,
 ) -> None:
     """Show what a model attends to while it writes; without a text, show the model itself.
@@ -33,7 +34,7 @@ def inspect(
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or several that answer together: a,b.
     text
         A source text.
     target
@@ -55,14 +56,20 @@ def inspect(
             hint=f'jumok inspect {model} "a source text"',
         )
     if text is None or wiring:
-        _show_model(model, machine, wired=wiring, json=json)
+        _show_model(model, machine, ensembling, wired=wiring, json=json)
         return
     from jumok.interfaces.cli.translate import as_json
     from jumok.interfaces.requests import InspectRequest
     from jumok.interfaces.work import inspecting
 
     request = InspectRequest(
-        model=model, text=text, target=target, searching=searching, keys=keys, machine=machine
+        model=model,
+        text=text,
+        target=target,
+        searching=searching,
+        keys=keys,
+        machine=machine,
+        ensembling=ensembling,
     )
     found = inspecting.inspect(request, note)
     if json:
@@ -74,12 +81,14 @@ def inspect(
         note(f"wrote {out}")
 
 
-def _show_model(path: str, machine: Machine, *, wired: bool, json: bool) -> None:
+def _show_model(
+    path: str, machine: Machine, ensembling: Ensembling, *, wired: bool, json: bool
+) -> None:
     from jumok.interfaces.work import inspecting
     from jumok.interfaces.work.decoding import open_model
     from jumok.interfaces.work.wiring import wiring
 
-    model = open_model(path, machine)
+    model = open_model(path, machine, ensembling)
     if wired:
         lines = wiring(model)
         json_line({"wiring": lines}) if json else say("\n".join(lines))

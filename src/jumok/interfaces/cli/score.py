@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jumok.interfaces.cli.groups import Hardware, ReadingPairs, one_or_two
+from jumok.interfaces.cli.groups import Hardware, Members, ReadingPairs, one_or_two
 from jumok.interfaces.cli.streams import json_line, say
-from jumok.interfaces.options import Machine, Reading
+from jumok.interfaces.options import Ensembling, Machine, Reading
 
 EXAMPLES = (
     "jumok score runs/dates test.tsv",
@@ -19,6 +19,7 @@ def score(
     json: bool = False,
     reading: ReadingPairs = Reading(),
     machine: Hardware = Machine(),
+    ensembling: Members = Ensembling(),
 ) -> None:
     """The log-probability (natural) that the model gives to each target, given its source.
 
@@ -28,7 +29,7 @@ def score(
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or several that answer together: a,b.
     data
         One file of pairs, or two parallel files; - is standard input.
     json
@@ -38,7 +39,11 @@ def score(
     from jumok.interfaces.work import decoding
 
     request = ScoreRequest(
-        model=model, data=one_or_two(data, "the data"), reading=reading, machine=machine
+        model=model,
+        data=one_or_two(data, "the data"),
+        reading=reading,
+        machine=machine,
+        ensembling=ensembling,
     )
     for found in decoding.score(request):
         if json:

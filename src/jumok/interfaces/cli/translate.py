@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jumok.errors import UsageError
-from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Search
+from jumok.interfaces.cli.groups import NO_KEYS, ConfigurationKeys, Hardware, Members, Search
 from jumok.interfaces.cli.streams import input_lines, json_line, note, say
-from jumok.interfaces.options import Machine, Searching, at_terminal
+from jumok.interfaces.options import Ensembling, Machine, Searching, at_terminal
 
 if TYPE_CHECKING:
     from jumok.interfaces.outputs import Translation
@@ -32,6 +32,7 @@ def translate(
     encoding: str = "utf-8",
     searching: Search = Searching(),
     machine: Hardware = Machine(),
+    ensembling: Members = Ensembling(),
     keys: ConfigurationKeys = NO_KEYS,
 ) -> None:
     """Translate lines: one line out per line in, in the same order; an empty line stays empty.
@@ -42,7 +43,7 @@ def translate(
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or several that answer together: a,b.
     file
         The lines; - is standard input.
     json
@@ -76,6 +77,7 @@ def translate(
         batch_size=batch_size,
         bits=not fast,
         machine=machine,
+        ensembling=ensembling,
     )
     if file == "-" and at_terminal():
         note("one text a line; Ctrl-D ends.")

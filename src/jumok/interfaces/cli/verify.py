@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jumok.interfaces.cli.groups import Hardware, ReadingPairs, one_or_two
+from jumok.interfaces.cli.groups import Hardware, Members, ReadingPairs, one_or_two
 from jumok.interfaces.cli.streams import json_line, say
-from jumok.interfaces.options import Machine, Reading
+from jumok.interfaces.options import Ensembling, Machine, Reading
 
 EXAMPLES = (
     "jumok verify runs/dates",
@@ -20,13 +20,14 @@ def verify(
     json: bool = False,
     reading: ReadingPairs = Reading(),
     machine: Hardware = Machine(),
+    ensembling: Members = Ensembling(),
 ) -> int:
     """Check a model: integrity, batch invariance, step = forward, resume. Exit code 1 on a fail.
 
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or several that answer together: a,b.
     data
         Pairs to check with; by default texts made of the model's own symbols.
     rows
@@ -43,6 +44,7 @@ def verify(
         rows=rows,
         reading=reading,
         machine=machine,
+        ensembling=ensembling,
     )
     failed = 0
     for check in verifying.verify(request):

@@ -87,7 +87,7 @@ def _real(tokens: Iterable[Any]) -> list[int]:
 
 def align(request: AlignRequest) -> Iterator[Aligned]:
     """The links of every pair, under the target that is given."""
-    model = open_model(request.model, request.machine)
+    model = open_model(request.model, request.machine, request.ensembling)
     corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
     refuse_long(corpus, model.codec, target=True)
     pairs = corpus.pairs()

@@ -8,7 +8,8 @@ from typing import Any
 
 from jumok import config
 from jumok.errors import UsageError
-from jumok.interfaces.options import Machine, Searching, at_terminal
+from jumok.interfaces.ensembles import folders_in, load_ensemble
+from jumok.interfaces.options import Ensembling, Machine, Searching, at_terminal
 from jumok.interfaces.outputs import Translation
 from jumok.interfaces.requests import ScoreRequest, TranslateRequest
 from jumok.interfaces.translator import ROUND, Translator
@@ -51,15 +52,23 @@ def search_options(
     return config.build(_Decoding, preset=preset, flags=keys).search
 
 
-def open_model(path: str, machine: Machine) -> Translator:
-    """The model folder, on the device and with the threads that were asked for."""
+def open_model(
+    path: str,
+    machine: Machine,
+    ensembling: Ensembling = Ensembling(),  # noqa: B008 - frozen
+) -> Translator:
+    """The model folder, on the device and with the threads that were asked for.
+
+    ``a,b`` are several that answer together.
+    """
     import torch
 
     if machine.threads is not None:
         if machine.threads < 1:
             raise UsageError(f"--threads ({machine.threads}) must be at least 1.")
         torch.set_num_threads(machine.threads)
-    return Translator.load(path, device=device_of(machine))
+    device = device_of(machine)
+    return load_ensemble(folders_in(path), device=device, average=ensembling.average)
 
 
 def device_of(machine: Machine) -> str:
@@ -84,7 +93,7 @@ def device_of(machine: Machine) -> str:
 
 def translate(request: TranslateRequest, lines: Iterable[str]) -> Iterator[Translation]:
     """The outputs of ``lines``, in their order; all errors of the request come first."""
-    model = open_model(request.model, request.machine)
+    model = open_model(request.model, request.machine, request.ensembling)
     options = search_options(
         model.run.search,
         request.searching,
@@ -106,7 +115,7 @@ def translate(request: TranslateRequest, lines: Iterable[str]) -> Iterator[Trans
 
 def score(request: ScoreRequest) -> Iterator[Translation]:
     """The given targets as outputs, one for each pair."""
-    model = open_model(request.model, request.machine)
+    model = open_model(request.model, request.machine, request.ensembling)
     corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
     refuse_long(corpus, model.codec, target=True)
     pairs = corpus.pairs()

@@ -62,9 +62,11 @@ class Evaluation:
 
 def evaluate(request: EvaluateRequest) -> Evaluation:
     """What ``jumok evaluate`` shows."""
-    model = open_model(request.model, request.machine)
+    model = open_model(request.model, request.machine, request.ensembling)
     options = search_options(model.run.search, request.searching, request.keys, weights=False)
-    other = open_model(request.against, request.machine) if request.against else None
+    other = None
+    if request.against:
+        other = open_model(request.against, request.machine, request.ensembling)
     corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
     refuse_long(corpus, model.codec, target=False)
     return evaluate_model(

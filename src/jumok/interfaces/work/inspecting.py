@@ -34,7 +34,7 @@ def inspect(request: InspectRequest, tell: Callable[[str], None] = lambda _: Non
     text = request.text or ""
     if not text.strip() and request.target is None:
         raise UsageError("the text is empty, and so is its output.", hint="give a source text.")
-    model = open_model(request.model, request.machine)
+    model = open_model(request.model, request.machine, request.ensembling)
     unknown = model.codec.unknown([text], [request.target] if request.target else [])
     for side, found in (("source", unknown.source), ("target", unknown.target)):
         if found:

@@ -29,6 +29,7 @@ from jumok.checks.resuming import resume_is_exact
 from jumok.data.corpus import Corpus
 from jumok.data.encoded import encode_all
 from jumok.errors import DataError, JumokError
+from jumok.interfaces.ensembles import folders_in
 from jumok.interfaces.fitting import training_data
 from jumok.interfaces.requests import VerifyRequest
 from jumok.interfaces.translator import Translator
@@ -77,8 +78,9 @@ class _Texts:
 
 def verify(request: VerifyRequest) -> Iterator[Check]:
     """The checks one by one; a model folder that is damaged is an error at once."""
-    model = open_model(request.model, request.machine)
-    yield _integrity(request.model, model)
+    model = open_model(request.model, request.machine, request.ensembling)
+    for path in folders_in(request.model):
+        yield _integrity(path, model)
     texts = _texts(request, model)
     batch = _batch(model, texts)
     exact = copy.deepcopy(model.network).double()
@@ -87,7 +89,8 @@ def verify(request: VerifyRequest) -> Iterator[Check]:
     del exact
     yield _checked("forward = step, float32", partial(_fast, model.network, batch))
     yield from _decoding(model, texts)
-    yield _checked("resume is exact", partial(_resume, model, texts))
+    if not model.members:  # an ensemble is not trained
+        yield _checked("resume is exact", partial(_resume, model, texts))
 
 
 def _checked(name: str, check: Callable[[], Finding]) -> Check:
