@@ -46,6 +46,7 @@ VARIANTS: dict[str, tuple[Optim, Training]] = {
         replace(BASE, choose_by="exact_match", max_epochs=9.0, patience=2),
     ),
     "adadelta, gathered": (Optim(name="adadelta", lr=1.0), replace(BASE, update_tokens=40)),
+    "r-drop, gathered": (COSINE, replace(BASE, r_drop=5.0, label_smoothing=0.1, update_tokens=40)),
     "last three averaged, bf16": (
         COSINE,
         replace(BASE, average_last=3, validate_every=3, precision="bf16"),

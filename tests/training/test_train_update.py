@@ -49,8 +49,9 @@ def _gradient(model: Tiny, sizes: list[int], options: Training) -> dict[str, Ten
         PLAIN,
         replace(PLAIN, label_smoothing=0.2),
         replace(PLAIN, guided_weight=0.5, label_smoothing=0.1),
+        replace(PLAIN, r_drop=5.0, label_smoothing=0.1),
     ],
-    ids=["plain", "smoothed", "guided"],
+    ids=["plain", "smoothed", "guided", "r-drop"],
 )
 @pytest.mark.parametrize("sizes", [[1, 12], [5, 5, 3], [1] * 13, [7, 6]])
 def test_how_examples_are_grouped_changes_no_gradient(options: Training, sizes: list[int]) -> None:

@@ -53,7 +53,8 @@ class Tiny(nn.Module):
         log_p = (hidden @ self.out).float().log_softmax(dim=-1)
         chosen = log_p.gather(-1, batch.target_out_BT[..., None]).squeeze(-1)
         shown = weights if want & Want.WEIGHTS else None
-        return Output(log_probs_BT=chosen, uniform_BT=log_p.mean(-1), weights_BTS=shown)
+        logits = log_p if want & Want.LOGITS else None
+        return Output(chosen, log_p.mean(-1), logits_BTV=logits, weights_BTS=shown)
 
 
 def pairs(count: int, seed: int = 0) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,6 +92,10 @@ class Training:
     """Weight of the guided-alignment term; the batches must carry links."""
     coverage_weight: float = 0.0
     """Weight of the coverage loss: attention that goes where it has been (See 2017, eq. 12)."""
+    r_drop: float = 0.0
+    """Weight of R-Drop: every batch goes through twice with other dropout masks, and what the two
+    passes find likely is drawn together; needs dropout, takes twice the time; 0 = off
+    (Liang et al. 2021; the paper's 5 for translation)."""
     validate_every: int = 0
     """Updates between validations; 0 = at the end of each epoch."""
     choose_by: str = "exact_match"
@@ -124,6 +129,8 @@ class Training:
             raise ConfigError(
                 f"`label_smoothing` must be at least 0 and below 1, but is {self.label_smoothing}."
             )
+        if not 0 <= self.r_drop < math.inf:
+            raise ConfigError(f"`r_drop` must be 0 (off) or more, but is {self.r_drop}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(
                 f"`ema_decay` must be at least 0 and below 1, but is {self.ema_decay}."

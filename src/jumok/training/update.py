@@ -8,12 +8,12 @@ import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from jumok.data.order import Cursor
-from jumok.models.contract import Want
+from jumok.models.contract import Output, Want
 from jumok.nn.noise import Noise
 from jumok.records import Batch
 from jumok.training.data import num_tokens, to_torch
 from jumok.training.events import Skipped, Step
-from jumok.training.losses import Loss, weigh
+from jumok.training.losses import Loss, r_drop, weigh
 from jumok.training.optimizers import moments, set_rate
 from jumok.training.run import Run
 from jumok.training.schedules import rate
@@ -70,20 +70,31 @@ def _backward(run: Run, batch: Batch, tokens: int) -> Loss:
     options = run.options
     number = run.at.step + 1
     noise = Noise(options.seed, number, torch.from_numpy(batch.example_B))
+    moved = to_torch(batch, run.device)
+    output, loss = _pass(run, moved, noise)
+    if options.r_drop:
+        other, second = _pass(run, moved, noise.again())
+        loss = r_drop(loss, second, (output, other), moved, alpha=options.r_drop)
+    (loss.total / tokens).backward()  # type: ignore[no-untyped-call]
+    return Loss(loss.total.detach(), loss.nll_B)
+
+
+def _pass(run: Run, batch: Batch, noise: Noise) -> tuple[Output, Loss]:
+    """Forward, and what it costs."""
+    options = run.options
     looks = options.guided_weight or options.coverage_weight
     want = Want.WEIGHTS if looks else Want.NOTHING
-    moved = to_torch(batch, run.device)
+    want = want | Want.LOGITS if options.r_drop else want
     with torch.autocast(run.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        output = run.model(moved, noise=noise, want=want)
+        output = run.model(batch, noise=noise, want=want)
     loss = weigh(
         output,
-        moved,
+        batch,
         smoothing=options.label_smoothing,
         guided_weight=options.guided_weight,
         coverage_weight=options.coverage_weight,
     )
-    (loss.total / tokens).backward()  # type: ignore[no-untyped-call]
-    return Loss(loss.total.detach(), loss.nll_B)
+    return output, loss
 
 
 def _numbers(run: Run, losses: list[Loss], norm: torch.Tensor) -> list[float]:

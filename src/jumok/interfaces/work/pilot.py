@@ -13,8 +13,10 @@ from jumok.errors import TrainingError
 from jumok.interfaces.fitting import training_data
 from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.translator import Translator
+from jumok.models.contract import Want
 from jumok.nn.noise import Noise
 from jumok.training.data import TrainingData, to_torch
+from jumok.training.losses import apart
 
 __all__ = ["pilot"]
 
@@ -77,9 +79,15 @@ def _pass(translator: Translator, data: TrainingData, rows: np.ndarray) -> float
     batch = to_torch(data.collate(rows), device)
     began = time.perf_counter()
     low = run.training.precision == "bf16"
+    noise, twice = Noise(run.training.seed, 0, batch.example_B.cpu()), run.training.r_drop > 0
+    want = Want.LOGITS if twice else Want.NOTHING
     with torch.autocast(device.type, torch.bfloat16, enabled=low):
-        output = network(batch, noise=Noise(run.training.seed, 0, batch.example_B.cpu()))
-    (output.log_probs_BT * batch.target_mask_BT).sum().backward()
+        outputs = [network(batch, noise=noise.again(k), want=want) for k in range(1 + twice)]
+    mask_BT = batch.target_mask_BT
+    total = torch.stack([(output.log_probs_BT * mask_BT).sum() for output in outputs]).sum()
+    if twice:
+        total = total + apart(outputs[0].logits_BTV, outputs[1].logits_BTV, mask_BT)
+    total.backward()  # type: ignore[no-untyped-call]
     network.zero_grad(set_to_none=True)
     return time.perf_counter() - began
 

@@ -151,6 +151,7 @@ def choose_run(
     run = run_config(
         name, preset=preset, file=asked.file, flags=asked.flags, where=request.config or ""
     )
+    _check_passes(run)
     ruled = choice.reasons if not task else (f"settings made for @{task} on top of the rule.",)
     for line in (*reasons, *ruled, *_as_asked(request, name, name != choice.model_name)):
         tell(line)
@@ -160,6 +161,15 @@ def choose_run(
     if found.experimental:
         tell(f"model {name} is experimental: no published figure has been reached with it yet.")
     return name, run
+
+
+def _check_passes(run: RunConfig) -> None:
+    if run.training.r_drop and not run.model.dropout:
+        raise UsageError(
+            "--training.r_drop compares two passes that differ in their dropout alone, and "
+            "model.dropout is 0: they would be the same.",
+            hint="--model.dropout 0.3, say, or --training.r_drop 0.",
+        )
 
 
 def _as_asked(request: TrainRequest, name: str, other: bool) -> list[str]:
