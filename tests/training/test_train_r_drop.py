@@ -61,7 +61,7 @@ def test_the_distance_is_the_written_one(
     assert apart(other, one, MASK).item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("chunk", [1 << 22, V])
+@pytest.mark.parametrize("chunk", [1 << 22, 8 * V])
 def test_its_gradient_is_its_slope(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", chunk)
     assert torch.autograd.gradcheck(lambda p, q: apart(p, q, MASK), (logits(1), logits(2)))

@@ -15,6 +15,7 @@ from jumok.interfaces.options import Ensembling, Machine, Reading, Searching
 __all__ = [
     "AlignRequest",
     "DataRequest",
+    "DistillRequest",
     "EvaluateRequest",
     "InitRequest",
     "InspectRequest",
@@ -52,6 +53,36 @@ class TrainRequest:
     tensorboard: str | None = None
     """A folder for TensorBoard's scalars."""
     reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillRequest:
+    """``jumok distill``: as ``jumok train``, on what the teacher writes."""
+
+    teacher: str
+    """A model folder, or several that answer together: a,b."""
+    data: tuple[str, ...]
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    out: str | None = None
+    model: str | None = None
+    """Of the student."""
+    beam: int = 5
+    """The teacher's."""
+    closest: bool = False
+    """Of the beam, what is nearest to the reference in place of what is likeliest."""
+    keep_gold: bool = False
+    """The references are trained on as well."""
+    config: str | None = None
+    keys: Keys = field(default_factory=dict)
+    seconds: float | None = None
+    seed: int | None = None
+    """The student's; the pairs are split as the teacher's were."""
+    precision: Literal["auto", "float32", "bf16"] | None = None
+    force: bool = False
+    reading: Reading = field(default_factory=Reading)
+    ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
 
 

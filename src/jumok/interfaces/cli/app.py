@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "examples", "make_app"]
 
 COMMANDS = (
     "train",
+    "distill",
     "translate",
     "evaluate",
     "score",
@@ -27,8 +28,8 @@ COMMANDS = (
     "doctor",
 )
 """Each is a module here, with a function of its own name and ``EXAMPLES``, two command lines."""
-CHOOSING = ("train", "init")
-"""Commands with ``--model NAME``."""
+CHOOSING = ("train", "distill", "init")
+"""Commands in which a model is chosen."""
 
 _ABOUT = "Train, read and ship sequence-to-sequence models whose attention you can see."
 _CODES = (

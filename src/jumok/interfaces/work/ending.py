@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from jumok.data.baselines import BASELINES
 from jumok.data.corpus import Corpus
@@ -22,8 +23,9 @@ from jumok.training.events import Done
 from jumok.views.api import save
 from jumok.views.fonts import MissingGlyphs
 
-__all__ = ["Ending", "end_run"]
+__all__ = ["NO_SCORES", "Ending", "end_run"]
 
+NO_SCORES: Mapping[str, Scores] = MappingProxyType({})
 METRICS = "metrics.jsonl"
 SHOWN = 12
 """Sentences in the page."""
@@ -57,10 +59,12 @@ def end_run(
     seconds: float,
     *,
     rows: int | None = None,
+    beside: Mapping[str, Scores] = NO_SCORES,
 ) -> Ending:
     """Scores, writes and draws. The folder is whole before any picture is tried.
 
-    ``rows``: training pairs in all, where ``corpora`` has a sample of them.
+    ``rows``: training pairs in all, where ``corpora`` has a sample of them; ``beside``: what
+    others, by name, reach on the headline's test set.
     """
     rows = len(corpora.train) if rows is None else rows
     options = replace(translator.run.search, weights=translator.run.search.coverage_penalty > 0)
@@ -70,7 +74,7 @@ def end_run(
     }
     headline = next(iter(sets.values()), None)
     baselines = {} if headline is None else _baselines(corpora.train, headline)
-    text = _report(scores, baselines, done, seconds)
+    text = _report(scores, baselines, done, seconds, beside)
     if len(corpora.train) < rows:
         text += f"\nThe answers without training are of a sample of {len(corpora.train):,} pairs."
     translator = replace(translator, card=_card(translator, corpora.about, rows, text))
@@ -109,13 +113,19 @@ def _baselines(train: Corpus, test: Corpus) -> dict[str, float]:
 
 
 def _report(
-    scores: Mapping[str, Scores], baselines: Mapping[str, float], done: Done, seconds: float
+    scores: Mapping[str, Scores],
+    baselines: Mapping[str, float],
+    done: Done,
+    seconds: float,
+    beside: Mapping[str, Scores],
 ) -> str:
     rows: list[tuple[str, ...]] = [("free-running", "inputs", "exact match", "95%", "CER", "BLEU")]
     for name, found in scores.items():
         rows.append(_row(name, found.whole, bleu=found.bleu_defined))
         if found.unseen is not None and 0 < found.unseen.count < found.count:
             rows.append(_row("  never seen in training", found.unseen, bleu=found.bleu_defined))
+    for name, found in beside.items():
+        rows.append(_row(f"  {name}", found.whole, bleu=found.bleu_defined))
     rows += [(f"  {name}", "", f"{value:.2%}", "", "", "") for name, value in baselines.items()]
     trained = (
         f"trained {seconds:.0f} s, {done.epoch:.1f} epochs, chosen at step {done.chosen_step:,}"

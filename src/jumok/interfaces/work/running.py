@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from jumok.data.tasks import TaskData
 from jumok.data.text import Form
 from jumok.data.wording import data_lines
 from jumok.errors import Interrupted, ModelFolderError, UsageError
+from jumok.evaluation import Scores
 from jumok.interfaces.fitting import codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
 from jumok.interfaces.options import Reading, at_terminal
@@ -38,7 +39,7 @@ from jumok.interfaces.work.corpora import (
     three_ways,
 )
 from jumok.interfaces.work.decoding import device_of
-from jumok.interfaces.work.ending import Ending, end_run
+from jumok.interfaces.work.ending import NO_SCORES, Ending, end_run
 from jumok.interfaces.work.lengths import within_limits
 from jumok.interfaces.work.pilot import pilot
 from jumok.interfaces.work.planning import ask, choose_run, flags_of, refuse_together
@@ -46,12 +47,14 @@ from jumok.recipes.tasks import size_of
 from jumok.store import latest_good
 from jumok.training.events import Event, Listener, Step, tensorboard
 
-__all__ = ["Watcher", "train"]
+__all__ = ["DISTILLED", "Watcher", "refuse_existing", "train"]
 
 REQUEST = "request.json"
-OF_A_RUN = frozenset({"manifest.json", "metrics.jsonl", "checkpoints", CACHE})
+DISTILLED = "distilled"
+"""Where a run keeps the pairs that a teacher wrote."""
+OF_A_RUN = frozenset({"manifest.json", "metrics.jsonl", "checkpoints", CACHE, DISTILLED})
 """One of these stands in every folder that a run has begun."""
-OF_A_FAILED_START = frozenset({"metrics.jsonl", "checkpoints", CACHE, ".lock"})
+OF_A_FAILED_START = frozenset({"metrics.jsonl", "checkpoints", CACHE, ".lock", DISTILLED})
 """What a run leaves that could not save even once: nothing to go on with, nothing to lose."""
 DEFAULT_TASK = "@dates"
 
@@ -77,17 +80,22 @@ class _Plan:
     resume: bool = False
 
 
-def train(request: TrainRequest, watcher: Watcher) -> Ending:
-    """Everything ``jumok train`` does but printing; a refusal has changed nothing on disk."""
+def train(
+    request: TrainRequest, watcher: Watcher, *, beside: Mapping[str, Scores] = NO_SCORES
+) -> Ending:
+    """Everything ``jumok train`` does but printing; a refusal has changed nothing on disk.
+
+    ``beside``: scores of others on the same test set, for the report.
+    """
     device_of(request.machine)  # what can be wrong without the data is told before they are read
     board = [tensorboard(Path(request.tensorboard))] if request.tensorboard else []
     if request.resume is not None:
-        return _carry_out(_resumed(request, watcher), watcher, board)
+        return _carry_out(_resumed(request, watcher), watcher, board, beside)
     request = replace(request, data=request.data or (DEFAULT_TASK,))
     folder = Path(request.out or _default_folder(request))
-    _refuse_existing(folder, request)
+    refuse_existing(folder, force=request.force)
     made = _continued if request.start_from is not None else _new
-    return _carry_out(made(request, folder, watcher), watcher, board)
+    return _carry_out(made(request, folder, watcher), watcher, board, beside)
 
 
 def _new(request: TrainRequest, folder: Path, watcher: Watcher) -> _Plan:
@@ -141,7 +149,8 @@ def _default_folder(request: TrainRequest) -> str:
     return str(named if request.force else next(free))
 
 
-def _refuse_existing(folder: Path, request: TrainRequest) -> None:
+def refuse_existing(folder: Path, *, force: bool) -> None:
+    """UsageError where a run would write over something that it may not replace."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(
             f"{folder} is a file; a model is a folder. Nothing was changed.",
@@ -150,7 +159,7 @@ def _refuse_existing(folder: Path, request: TrainRequest) -> None:
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if names <= OF_A_FAILED_START and not any(folder.glob("checkpoints/*")):
         return
-    if names and not request.force:
+    if names and not force:
         raise UsageError(
             f"{folder} exists and is not empty; nothing was changed.",
             hint=f"--force replaces it, --out names another, --resume {folder} goes on with it.",
@@ -162,11 +171,15 @@ def _refuse_existing(folder: Path, request: TrainRequest) -> None:
         )
 
 
-def _clear(folder: Path) -> None:
-    """Takes away the run that is there and is to be replaced: its manifest first."""
+def _clear(folder: Path, data: tuple[str, ...]) -> None:
+    """Takes away the run that is there and is to be replaced: its manifest first.
+
+    What was distilled stays where it is the ``data``.
+    """
     for name in ("manifest.json", "metrics.jsonl"):
         (folder / name).unlink(missing_ok=True)
-    for name in (".next", "checkpoints", CACHE):
+    own = any((folder / DISTILLED) in Path(name).parents for name in data)
+    for name in (".next", "checkpoints", CACHE, *(() if own else (DISTILLED,))):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
 
@@ -226,12 +239,14 @@ class _Clock:
         return max(0.0, self._before or 0.0) + time.monotonic() - self._began
 
 
-def _carry_out(plan: _Plan, watcher: Watcher, board: Sequence[Listener]) -> Ending:
+def _carry_out(
+    plan: _Plan, watcher: Watcher, board: Sequence[Listener], beside: Mapping[str, Scores]
+) -> Ending:
     """Trains, scores the test sets once, writes the folder and the pictures."""
     plan.translator.network.to(device_of(plan.request.machine))
     if not plan.resume:
         watcher.tell(pilot(plan.translator, plan.train))
-        _clear(plan.folder)
+        _clear(plan.folder, plan.request.data)
     translator, folder = plan.translator, plan.folder
     clock = _Clock()
     done = fit(
@@ -246,7 +261,9 @@ def _carry_out(plan: _Plan, watcher: Watcher, board: Sequence[Listener]) -> Endi
     took = clock.seconds()
     watcher.tell("scoring, free-running, and the answers without training beside it ...")
     try:
-        ending = end_run(translator, plan.corpora, folder, done, took, rows=len(plan.train))
+        ending = end_run(
+            translator, plan.corpora, folder, done, took, rows=len(plan.train), beside=beside
+        )
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped while it was scored; the trained model is saved in {folder / 'checkpoints'}.",
