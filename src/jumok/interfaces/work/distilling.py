@@ -112,6 +112,7 @@ def _student(request: DistillRequest, folder: Path) -> TrainRequest:
         seconds=request.seconds,
         seed=request.seed,
         precision=request.precision,
+        force=True,  # whatever is replaced was refused or taken away before
         reading=OWN_FILES,
         machine=request.machine,
     )
