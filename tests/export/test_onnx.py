@@ -18,6 +18,7 @@ from jumok.export.onnx import longest_source
 from jumok.export.scans import with_scans
 from jumok.models import MODELS
 from jumok.models.contract import Want
+from jumok.models.ensemble import Ensemble
 from jumok.records import EOS, PAD, Source
 from jumok.runtime import OnnxEngine
 from jumok.search import SearchOptions, score, search
@@ -168,3 +169,18 @@ def test_a_bundle_says_how_far_attention_by_location_reaches(end: bool, longest:
     config = entry.config(score="location", maximum_length=9, attend_end=end, hidden_size=6)
     assert longest_source(entry.model(config, VOCABULARY, VOCABULARY)) == longest
     assert longest_source(model_of("luong")) is None
+
+
+def test_an_ensemble_is_exported_as_any_model(tmp_path: Path) -> None:
+    """Its members' states and what they encoded are leaves as all others are."""
+    model = Ensemble([model_of("luong"), model_of("plain")])
+    runtime = OnnxEngine(export_onnx(model, tmp_path / "bundle"))
+    given, options = sources(3, 6), MODES[1]
+    for here, there in zip(
+        search(TorchEngine(model), given, options), search(runtime, given, options), strict=True
+    ):
+        for one, other in zip(here, there, strict=True):
+            assert one.ids_T.tolist() == other.ids_T.tolist()
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            assert one.weights_TS == pytest.approx(other.weights_TS, abs=1e-5)
+            assert set(one.maps) == set(other.maps) == {"1/weights"}
