@@ -178,6 +178,16 @@ def test_no_member_is_refused() -> None:
 # --- searches -----------------------------------------------------------------------------------
 
 
+def test_the_mixture_of_a_row_is_the_same_bits_in_any_company() -> None:
+    """Eight rows of 13 numbers are no multiple of what is computed at a time."""
+    generator = torch.Generator().manual_seed(1)
+    rows = [torch.randn(64, 13, generator=generator) for _ in range(3)]
+    together = mixture(rows)
+    for start in range(0, 64, 8):
+        turned = (torch.arange(8) + 5 * start) % 64
+        assert torch.equal(mixture([x[turned] for x in rows]), together[turned])
+
+
 @pytest.mark.parametrize("name", ["mixed", "none has a map", "filters"])
 def test_searches_over_an_ensemble_keep_their_promises(name: str) -> None:
     engine = TorchEngine(built(*ENSEMBLES[name], dtype=torch.float32), bits=True)

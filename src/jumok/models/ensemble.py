@@ -19,7 +19,6 @@ from functools import reduce
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jumok.errors import ConfigError
@@ -31,8 +30,6 @@ from jumok.records import NO_MAPS, Batch, MapSpec, Source
 __all__ = ["Average", "Ensemble", "EnsembleEncoded", "EnsembleState", "Reading", "mixture"]
 
 Average = Literal["probabilities", "logs"]
-WIDTH = 16
-"""Symbols come in multiples of this where exp and log are taken (``search/padding.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,18 +187,18 @@ def mixture(logits: Sequence[Tensor], average: Average = "probabilities") -> Ten
     Never NaN, forward or backward: an id that no member can write is -inf, with a slope of 0.
     Of one distribution, or of equal ones, it is that distribution's log_softmax, to the bit.
     """
-    V = logits[0].shape[-1]
-    log_p = [F.pad(torch.log_softmax(x, -1), (0, -V % WIDTH), value=-math.inf) for x in logits]
+    log_p = [torch.log_softmax(x, dim=-1) for x in logits]
     if average == "logs":
         impossible = reduce(torch.logical_or, [x == -math.inf for x in log_p])
         total = sum(x.masked_fill(impossible, 0.0) for x in log_p) / len(log_p)
-        return torch.as_tensor(total).masked_fill(impossible, -math.inf)[..., :V]
+        return torch.as_tensor(total).masked_fill(impossible, -math.inf)
+    # Not logaddexp, whose last bit depends on where in an array a number stands.
     best = reduce(torch.maximum, [x.detach() for x in log_p])
     impossible = best == -math.inf
     best = best.masked_fill(impossible, 0.0)
     total = torch.as_tensor(sum((x - best).exp() for x in log_p) / len(log_p))
     log_mean = total.masked_fill(impossible, 1.0).log() + best
-    return log_mean.masked_fill(impossible, -math.inf)[..., :V]
+    return log_mean.masked_fill(impossible, -math.inf)
 
 
 def _mean(weights: Sequence[Tensor | None]) -> Tensor | None:
