@@ -97,6 +97,8 @@ def test_the_record_of_a_model_is_a_configuration(jumok: Call, pairs: Path) -> N
         (("--device", "quantum"), "--device 'quantum' is no device."),
         (("--training.choose_by", "rouge"), "validation gives no such score"),
         (("--from", "nowhere"), "nowhere does not exist."),
+        (("--training.r_drop", "1", "--model.dropout", "0"), "compares two passes that differ in"),
+        (("--training.r_drop", "-1"), "`r_drop` must be 0 (off) or more"),
     ],
 )
 def test_a_refusal_comes_before_anything_is_written(

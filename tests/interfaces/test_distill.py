@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jumok.data.corpus import load
 from jumok.data.tasks import TaskData
 from jumok.interfaces.outputs import Translation
 from jumok.interfaces.translator import Translator
@@ -48,7 +49,9 @@ def test_the_student_learns_the_teachers_words_and_is_tested_on_gold(
     ran = jumok("distill", "teacher", "pairs.tsv", "--to", "luong", *SHORT, "--json")
     assert ran.code == 0, ran.said
     train, dev, test = map(side, ("train", "dev", "test"))
-    assert set(dev + test) <= set(pairs) and len(train) + len(dev) + len(test) == len(pairs)
+    split = load("pairs.tsv").split(seed=trained.run.data.seed)
+    assert [s for s, _ in train] == list(split[0].sources), "the sides are the teacher's"
+    assert (dev, test) == (split[1].pairs(), split[2].pairs())
     written = [one.text for one in trained.translate([s for s, _ in train], beam=5)]
     assert [target for _, target in train] == written
     assert not any(target.startswith(STARS) for _, target in train)
