@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,9 @@ from jumok.interfaces.cli.groups import (
 from jumok.interfaces.cli.progress import Progress
 from jumok.interfaces.cli.streams import json_line, say
 from jumok.interfaces.options import Ensembling, Machine, Reading
+
+if TYPE_CHECKING:
+    from jumok.interfaces.work.distilling import Distilled
 
 EXAMPLES = (
     "jumok distill runs/dates pairs.tsv --model.hidden_size 64 --out runs/small",
@@ -117,18 +120,21 @@ def distill(
     with Progress(json=json, quiet=quiet) as progress:
         result = distilling.distill(request, progress)
     if json:
-        ending = result.ending
-        json_line(
-            {
-                "event": "test",
-                "folder": str(ending.folder),
-                "scores": {name: found.to_dict() for name, found in ending.scores.items()},
-                "teacher": None if result.teacher is None else result.teacher.to_dict(),
-                "baselines": ending.baselines,
-            }
-        )
+        json_line(_last(result))
     else:
         say(result.ending.report)
     for line in result.ending.files:
         progress.tell(line)
     return 0
+
+
+def _last(result: Distilled) -> dict[str, Any]:
+    """The last event of ``--json``: that of ``jumok train``, and the teacher."""
+    ending = result.ending
+    return {
+        "event": "test",
+        "folder": str(ending.folder),
+        "scores": {name: found.to_dict() for name, found in ending.scores.items()},
+        "teacher": None if result.teacher is None else result.teacher.to_dict(),
+        "baselines": ending.baselines,
+    }
