@@ -231,6 +231,14 @@ def test_a_refusal_comes_before_anything_is_written(
     assert not Path("new").exists()
 
 
+def test_a_teacher_is_never_replaced_by_its_student(jumok: Call, pairs: object) -> None:
+    before = Path("teacher/manifest.json").read_bytes()
+    for out in ("teacher", "./teacher/"):
+        ran = jumok("distill", "teacher", "pairs.tsv", "--out", out, "--force")
+        assert ran.code == 2 and "is the teacher; the student needs a folder" in ran.said
+    assert Path("teacher/manifest.json").read_bytes() == before
+
+
 def test_a_folder_with_other_things_is_left_alone(jumok: Call, pairs: object) -> None:
     Path("s").mkdir()
     Path("s/chapter.txt").write_text("mine", encoding="utf-8")

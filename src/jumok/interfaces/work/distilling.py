@@ -74,15 +74,16 @@ def distill(request: DistillRequest, watcher: Watcher) -> Distilled:
     ask(student)  # what is wrong with its keys is told before anything is read
     if request.beam < 1:
         raise UsageError(f"--beam ({request.beam}) must be at least 1.")
-    _refuse_finished(folder, request)
+    _refuse_folder(folder, request)
     teacher = open_model(request.teacher, request.machine, request.ensembling)
     gold = _gold(request, teacher)
     refuse_long(gold.train, teacher.codec, target=False)
-    begun = _begun(folder, _record(request, gold.train), force=request.force)
+    record = _record(request, gold)
+    begun = _begun(folder, record, force=request.force)
     watcher.tell(f"teacher: {teacher.name} ({request.teacher}); {gold.about}")
     _tell_seen(teacher, gold, watcher)
     if not begun:
-        _begin(folder, _record(request, gold.train))
+        _begin(folder, record)
     with locked(folder):
         written = _decoded(request, teacher, gold.train, folder / DISTILLED, watcher)
         sides = _write_sides(folder / DISTILLED, gold, written, keep_gold=request.keep_gold)
@@ -144,21 +145,28 @@ def _tell_seen(teacher: Translator, gold: TaskData, watcher: Watcher) -> None:
 # --- the folder -------------------------------------------------------------------------------
 
 
-def _refuse_finished(folder: Path, request: DistillRequest) -> None:
-    """Over a run that has ended, or over anything that is none, only by force."""
+def _refuse_folder(folder: Path, request: DistillRequest) -> None:
+    """Over a run that has ended, or over anything that is none, only by force; never a teacher."""
+    if any(folder.resolve() == Path(path).resolve() for path in folders_in(request.teacher)):
+        raise UsageError(
+            f"{folder} is the teacher; the student needs a folder of its own.",
+            hint="--out names another.",
+        )
     if request.force or (folder / "manifest.json").exists():
         refuse_existing(folder, force=request.force)
     elif not (folder / DISTILLED / RECORD).exists():
         refuse_existing(folder, force=False)
 
 
-def _record(request: DistillRequest, train: Corpus) -> dict[str, Any]:
+def _record(request: DistillRequest, gold: TaskData) -> dict[str, Any]:
     """What the outputs and the student follow from; another record is another run."""
     manifests = [open_folder(path).manifest.digest for path in folders_in(request.teacher)]
     return {
         "teacher": manifests,
         "average": request.ensembling.average,
-        "train": train.fingerprint(),
+        "train": gold.train.fingerprint(),
+        "dev": gold.dev.fingerprint(),
+        "test": gold.test.fingerprint(),
         "beam": request.beam,
         "closest": request.closest,
         "keep_gold": request.keep_gold,
