@@ -52,6 +52,7 @@ def codec_of(train: Train, options: DataOptions) -> PairCodec:
         max_source=options.max_source,
         max_target=options.max_target,
         seed=options.seed,
+        tags=train.tags,
     )
 
 

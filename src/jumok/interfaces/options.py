@@ -36,6 +36,10 @@ class Reading:
     """Take pairs with an empty source or target, which are bad lines otherwise."""
     strip: bool = False
     """Drop white space at the beginning and the end of every text."""
+    tags_column: str | None = None
+    """A third column, of tags that belong to the source: a number, a name or a key."""
+    tag_sep: str = ";"
+    """What stands between two tags."""
     format: Literal["tsv", "csv", "jsonl"] | None = None
     """What the files are, if their names do not say it; tsv knows no quotes, csv does."""
 

@@ -208,7 +208,11 @@ class Translator:
     def _encode_alone(self, text: str, number: int) -> None:
         try:
             self.codec.encode_source([text])
-        except DataError:
+        except DataError as error:
+            if self.codec.tags is not None and text and "\t" not in text:
+                raise DataError(
+                    error.message, where=f"line {number}", excerpt=text, hint=error.hint
+                ) from None
             length, limit = len(self.codec.source_tokens(text)), self.codec.max_source
             raise DataError(
                 f"the text has {length:,} symbols with its end, but this model takes {limit:,}.",

@@ -11,6 +11,7 @@ from torch import nn
 from jumok import config, kernels
 from jumok.data.building import build_vocabulary
 from jumok.data.encoded import PairCodec
+from jumok.data.tags import name_of
 from jumok.data.text import normalise
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
@@ -18,8 +19,9 @@ from jumok.errors import UsageError
 from jumok.interfaces.fitting import make_translator
 from jumok.interfaces.model_files import make_network
 from jumok.interfaces.requests import TrainRequest
-from jumok.interfaces.streaming import Train
+from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.translator import Translator
+from jumok.interfaces.work.lengths import same_tags
 from jumok.interfaces.work.planning import refuse_together
 from jumok.recipes.rule import Traits, choose
 
@@ -80,6 +82,7 @@ def started_from(
     Configuration and weights are the old model's; schedule and length of training follow the
     new data. Weights of symbols that are new are drawn as for a new model.
     """
+    same_tags(sample_of(train), old.codec)
     codec = grown(old.codec, train, tell)
     unit = old.run.data.source_unit
     traits = Traits(
@@ -122,7 +125,7 @@ def grown(codec: PairCodec, train: Train, tell: Callable[[str], None]) -> PairCo
             continue
         found[side] = vocabulary.grow(fresh) if fresh else vocabulary
         if fresh:
-            shown = " ".join(list(fresh)[:10])
+            shown = " ".join(map(name_of, list(fresh)[:10]))
             tell(f"{side}: the vocabulary grows by {len(fresh)} symbols: {shown}")
     return replace(codec, source_vocabulary=found["source"], target_vocabulary=found["target"])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jumok.data.corpus import Corpus, load, parse_columns, stream
 from jumok.data.encoded import PairCodec
-from jumok.data.options import Paths
+from jumok.data.options import Paths, parse_column
 from jumok.data.report import DataReport, report
 from jumok.data.split import MIN_SOURCES, distinct_sources
 from jumok.data.tasks import TaskData, parse
@@ -69,6 +69,8 @@ def _how(reading: Reading, form: Form) -> dict[str, Any]:
         "empty": "keep" if reading.keep_empty else "refuse",
         "strip": reading.strip,
         "format": reading.format,
+        "tags": None if reading.tags_column is None else parse_column(reading.tags_column),
+        "tag_sep": reading.tag_sep,
     }
 
 
@@ -184,7 +186,7 @@ def _described(made: TaskData, rows: int | None = None) -> DataReport:
     found = report_on(made, max_length=MOST_CHARACTERS)
     chosen = [
         f"jumok train would take the {side}'s symbols to be {unit}, because {reason}."
-        for side, texts in (("source", made.train.sources), ("target", made.train.targets))
+        for side, texts in (("source", made.train.plain_sources), ("target", made.train.targets))
         for unit, _, reason in [choose_unit(texts, rows)]
     ]
     sample = [sample_note(len(made.train), rows)] if rows > len(made.train) else []

@@ -110,7 +110,7 @@ def traits_of(train: Train, asked: Mapping[str, Any]) -> tuple[Traits, tuple[str
     sizes: dict[str, int | None] = {}
     means: dict[str, float] = {}
     reasons: list[str] = []
-    for side, texts in (("source", sample.sources), ("target", sample.targets)):
+    for side, texts in (("source", sample.plain_sources), ("target", sample.targets)):
         given = asked.get(f"{side}_unit")
         chosen = choose_unit(texts, len(train))
         units[side] = given or chosen.unit
