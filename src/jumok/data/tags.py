@@ -133,7 +133,6 @@ class Tagged:
         if text and BETWEEN not in text:
             raise DataError(
                 "the source has no tags, and this model reads tags.",
-                excerpt=text,
                 hint="write them behind a TAB (lemma<TAB>tags, or lemma<TAB> for none); of a file "
                 "of pairs --tags-column 3 names their column.",
             )
