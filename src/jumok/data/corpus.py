@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple, overload
 
-from jumok.data.encodings import PathLike, Problem, display_name, lines
+from jumok.data.encodings import PathLike
 from jumok.data.options import (
     Choice,
     Column,
@@ -20,7 +20,7 @@ from jumok.data.options import (
     Tally,
     parse_columns,
 )
-from jumok.data.readers import path_name, records
+from jumok.data.readers import load_sources, path_name, records, stream_sources
 from jumok.data.split import Rates, Side, distinct_sources
 from jumok.data.tags import plain
 from jumok.data.text import Form, normalise
@@ -397,22 +397,3 @@ def load(
         tags=None if tags is None else tag_sep,
         links=None if links is None and links_column is None else tuple(found),
     )
-
-
-def stream_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> Iterator[str]:
-    """The lines of a file or of standard input as they come, not normalised: spans refer to them.
-
-    Exactly one item per line, an empty line an empty item, whatever it holds.
-
-    Raises:
-        DataError: a line cannot be decoded (``file:line``, byte).
-    """
-    for item in lines(path, encoding, old_mac=False):
-        if isinstance(item, Problem):
-            raise item.error(display_name(path))
-        yield item[1]
-
-
-def load_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> list[str]:
-    """``stream_sources`` as a list: as many items as lines."""
-    return list(stream_sources(path, encoding=encoding))

@@ -15,7 +15,7 @@ from jumok.data.tags import with_tags
 from jumok.data.text import normalise
 from jumok.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["path_name", "records"]
+__all__ = ["load_sources", "path_name", "records", "stream_sources"]
 
 
 def path_name(path: Paths) -> str:
@@ -310,3 +310,22 @@ def _records(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record
         tally.first_skipped.setdefault(item.kind, item.error(name))
         tally.skipped[item.kind] = tally.skipped.get(item.kind, 0) + 1
     tally.close(options, last, path_name(path))
+
+
+def stream_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a file or of standard input as they come, not normalised: spans refer to them.
+
+    Exactly one item per line, an empty line an empty item, whatever it holds.
+
+    Raises:
+        DataError: a line cannot be decoded (``file:line``, byte).
+    """
+    for item in lines(path, encoding, old_mac=False):
+        if isinstance(item, Problem):
+            raise item.error(display_name(path))
+        yield item[1]
+
+
+def load_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> list[str]:
+    """``stream_sources`` as a list: as many items as lines."""
+    return list(stream_sources(path, encoding=encoding))

@@ -16,7 +16,7 @@ from jumok.interfaces.fitting import fit as fit_translator
 from jumok.interfaces.streaming import StreamedCorpus, Train
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.evaluating import evaluate_model
-from jumok.interfaces.work.planning import traits_of
+from jumok.interfaces.work.planning import guided_preset, traits_of
 from jumok.recipes.options import run_config
 from jumok.recipes.rule import choose
 from jumok.training.events import Done, Event, Validation
@@ -49,7 +49,7 @@ def build(name: str, train: Train, **options: Any) -> Translator:
     sections: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
     traits, _ = traits_of(train, sections.get("data", {}))
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
-    preset = config.merge(choice.preset, {})
+    preset = config.merge(choice.preset, guided_preset(train))
     run = run_config(name, preset=preset, file={**sections, "model": options})
     return make_translator(name, run, codec_of(train, run.data), train)
 

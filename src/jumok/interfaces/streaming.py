@@ -102,6 +102,10 @@ class StreamedCorpus:
         return self.sample.tags
 
     @property
+    def links(self) -> None:
+        """None: links are held in memory."""
+
+    @property
     def plain_sources(self) -> _Texts:
         """The sources without their tags."""
         return _Texts(self, 1, plain if self.tags is not None else str)

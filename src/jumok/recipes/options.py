@@ -53,6 +53,9 @@ class DataOptions:
     none = where the files are larger than 512 MiB (128 MiB gzipped)."""
     seed: int = 0
     """Names the order of the pairs."""
+    links_count: Literal["word", "symbol"] = "word"
+    """What the positions of given links count: words between spaces, as aligners do, or the
+    model's symbols."""
     validation_rows: int = 2000
     """Most rows of dev that are decoded to choose the model."""
 

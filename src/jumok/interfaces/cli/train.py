@@ -39,6 +39,8 @@ def train(
     precision: Literal["auto", "float32", "bf16"] | None = None,
     languages: str | None = None,
     force: bool = False,
+    links: str | None = None,
+    links_column: str | None = None,
     tensorboard: str | None = None,
     quiet: bool = False,
     json: bool = False,
@@ -83,6 +85,11 @@ def train(
         For @dates: all, or names with commas such as ko,en,de.
     force
         Replace the model in the output folder.
+    links
+        Links of the training pairs, "0-0 1-2" line for line as fast_align writes them: attention
+        is guided by them (--training.guided_weight, 0.05 by default).
+    links_column
+        The same as a column of the training pairs: a number, a name or a key.
     tensorboard
         A folder to which losses and scores are written for TensorBoard, too.
     quiet
@@ -108,6 +115,8 @@ def train(
         precision=precision,
         languages=languages,
         force=force,
+        links=links,
+        links_column=links_column,
         tensorboard=tensorboard,
         reading=reading,
         machine=machine,

@@ -22,7 +22,7 @@ from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.lengths import same_tags
-from jumok.interfaces.work.planning import refuse_together
+from jumok.interfaces.work.planning import GUIDED, refuse_together
 from jumok.recipes.rule import Traits, choose
 
 __all__ = ["LEARNT", "grown", "old_model", "started_from"]
@@ -96,6 +96,7 @@ def started_from(
     kept = {
         "training.max_epochs": str(rule["max_epochs"]),
         "training.patience": str(rule["patience"]),
+        "training.guided_weight": str(0.0 if train.links is None else GUIDED),
     }
     run = config.override(old.run, {**kept, **flags, **request.keys})
     codec = replace(codec, max_source=run.data.max_source, max_target=run.data.max_target)

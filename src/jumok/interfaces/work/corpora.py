@@ -39,8 +39,17 @@ def is_task(data: Sequence[str]) -> bool:
     return len(data) == 1 and data[0].startswith("@")
 
 
-def read_pairs(data: Sequence[str], reading: Reading, *, form: Form = "NFC") -> Corpus:
-    """One file of pairs or two parallel files; of a built-in task its test pairs."""
+def read_pairs(
+    data: Sequence[str],
+    reading: Reading,
+    *,
+    form: Form = "NFC",
+    links: Mapping[str, Any] = NO_OPTIONS,
+) -> Corpus:
+    """One file of pairs or two parallel files; of a built-in task its test pairs.
+
+    ``links``: where those of the pairs are, as ``load`` is told.
+    """
     if not data:
         raise UsageError(
             "which pairs? Name a file of pairs, two parallel files, or a built-in task.",
@@ -48,7 +57,7 @@ def read_pairs(data: Sequence[str], reading: Reading, *, form: Form = "NFC") -> 
         )
     if is_task(data):
         return parse(data[0])().test
-    return load(_paths(data), **_how(reading, form))
+    return load(_paths(data), **_how(reading, form), **links)
 
 
 def _paths(data: Sequence[str]) -> Paths:
@@ -83,6 +92,7 @@ def three_ways(
     seed: int = 0,
     form: Form = "NFC",
     task_options: Mapping[str, Any] = NO_OPTIONS,
+    links: Mapping[str, Any] = NO_OPTIONS,
 ) -> TaskData:
     """Train, dev and test: what is not given is held out of ``data`` by a hash of the source.
 
@@ -90,6 +100,8 @@ def three_ways(
     on, and the score at the end is dev's, called what it is.
     """
     if is_task(data):
+        if links:
+            raise UsageError(f"links are given for files of pairs, and {data[0]} is none.")
         made = parse(data[0])(**task_options)
         return TaskData(
             train=made.train,
@@ -98,7 +110,7 @@ def three_ways(
             extra=made.extra,
             about=made.about,
         )
-    whole = read_pairs(data, reading, form=form)
+    whole = read_pairs(data, reading, form=form, links=links)
     given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
     return _divided(whole, given[0], given[1], seed)
 
@@ -111,11 +123,12 @@ def streamed_ways(
     *,
     seed: int = 0,
     form: Form = "NFC",
+    links: Mapping[str, Any] = NO_OPTIONS,
 ) -> tuple[TaskData, StreamedCorpus]:
     """As ``three_ways`` for files; of train there is a sample in memory, and the stream."""
     given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
     sizes = _held_out(given[0] is not None, given[1] is not None)
-    whole = stream(_paths(data), **_how(reading, form))
+    whole = stream(_paths(data), **_how(reading, form), **links)
     train, held_dev, held_test = divide(whole, seed, **sizes)
     made = TaskData(
         train=train.sample,

@@ -9,6 +9,7 @@ from typing import Any
 
 from jumok import config, kernels
 from jumok.data.building import build_tokenizer
+from jumok.data.options import parse_column
 from jumok.data.text import Form
 from jumok.data.units import choose_unit
 from jumok.errors import UsageError
@@ -21,9 +22,21 @@ from jumok.recipes.options import RunConfig, asked_of, model_name_in, run_config
 from jumok.recipes.rule import DEFAULT_MODEL, Traits, choose
 from jumok.recipes.tasks import preset_of
 
-__all__ = ["Asked", "ask", "choose_run", "flags_of", "refuse_together", "traits_of"]
+__all__ = [
+    "GUIDED",
+    "Asked",
+    "ask",
+    "choose_run",
+    "flags_of",
+    "guided_preset",
+    "links_of",
+    "refuse_together",
+    "traits_of",
+]
 
 NO_KEYS: Mapping[str, Any] = {}
+GUIDED = 0.05
+"""Weight of the guided term where links are given (lambda of Garg et al. 2019, section 4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +79,35 @@ def ask(request: TrainRequest) -> Asked:
     known = name or DEFAULT_MODEL  # whose keys the rule's choice would have
     said = asked_of(known, file=file, flags=flags, where=request.config or "")
     _check_choice(said.get("training", NO_KEYS))
+    if not links_of(request) and said.get("training", NO_KEYS).get("guided_weight"):
+        raise UsageError(
+            "--training.guided_weight: there are no links to guide by.",
+            hint='--links FILE ("0-0 1-2", line for line) or --links-column 3 names them.',
+        )
     return Asked(name=name, file=file, flags=flags, said=said)
+
+
+def links_of(request: TrainRequest) -> dict[str, Any]:
+    """Where the links of the training pairs are, as ``load`` is told."""
+    if request.links is not None and request.links_column is not None:
+        raise UsageError("--links and --links-column: links are in a file or in a column.")
+    if request.links is not None:
+        return {"links": request.links}
+    column = request.links_column
+    return {} if column is None else {"links_column": parse_column(column)}
+
+
+def guided_preset(train: Train) -> dict[str, Any]:
+    """What is suggested for pairs with links."""
+    return {} if train.links is None else {"training": {"guided_weight": GUIDED}}
+
+
+def guided_note(run: RunConfig) -> str:
+    """What becomes of the links, in a sentence."""
+    weight, unit = run.training.guided_weight, run.data.links_count
+    if not weight:
+        return "links are there and not used: training.guided_weight is 0."
+    return f"attention is guided by links between {unit}s, weight {weight:g}."
 
 
 def _check_choice(training: Mapping[str, Any]) -> None:
@@ -148,10 +189,13 @@ def choose_run(
     found = entry(name)
     task = request.data[0].removeprefix("@") if is_task(request.data) else ""
     preset = config.merge(choice.preset, preset_of(task, request.languages))
+    preset = config.merge(guided_preset(train), preset)
     run = run_config(
         name, preset=preset, file=asked.file, flags=asked.flags, where=request.config or ""
     )
     ruled = choice.reasons if not task else (f"settings made for @{task} on top of the rule.",)
+    if train.links is not None:
+        tell(guided_note(run))
     for line in (*reasons, *ruled, *_as_asked(request, name, name != choice.model_name)):
         tell(line)
     own = [f"{s}.{k} {v}" for s, keys in found.over_rule.items() for k, v in keys.items()]

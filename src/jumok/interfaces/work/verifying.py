@@ -230,7 +230,7 @@ def _resume(model: Translator, texts: _Texts) -> Finding:
     data = encode_all(model.codec, texts.pairs, on_long="drop")
     few = max(1, len(texts.pairs) // 3)  # so that the cut falls inside an epoch
     options = replace(run.data, batch_size=few, batch_tokens=None)
-    training = replace(run.training, update_tokens=0)
+    training = replace(run.training, update_tokens=0, guided_weight=0.0)
     return resume_is_exact(
         model.network, training_data(data, options), optim=run.optim, options=training
     )
