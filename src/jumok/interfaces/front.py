@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from jumok.evaluation import Scores
 from jumok.interfaces.fitting import codec_of, make_translator
 from jumok.interfaces.fitting import fit as fit_translator
 from jumok.interfaces.streaming import StreamedCorpus, Train
-from jumok.interfaces.translator import Translator
+from jumok.interfaces.translator import NO_MODELS, Translator
 from jumok.interfaces.work.evaluating import evaluate_model
 from jumok.interfaces.work.planning import guided_preset, traits_of
+from jumok.models import Own, entry, with_own
 from jumok.recipes.options import run_config
-from jumok.recipes.rule import choose
+from jumok.recipes.rule import choose, suited
 from jumok.training.events import Done, Event, Validation
 
 __all__ = ["History", "build", "evaluate", "fit", "load_model"]
@@ -37,21 +38,30 @@ class History:
         return [dict(e.scores) for e in self.events if isinstance(e, Validation)]
 
 
-def build(name: str, train: Train, **options: Any) -> Translator:
+def build(
+    name: str | tuple[str, type, Callable[..., Any]], train: Train, **options: Any
+) -> Translator:
     """An untrained model for a corpus: its vocabularies and an ordinary ``nn.Module`` inside.
 
+    ``name`` is one of jumok's models, or one of your own: ``("mine", Config, Class)``.
     ``options`` are keys of the configuration: those of the model by their plain name
     (``hidden_size=256``), others by section (``optim={"lr": 3e-4}``). What is not said follows
     the written rule on the data (``jumok.recipes.rule``). Raises ConfigError with the nearest
     name for an unknown one.
     """
+    own: dict[str, Own] = {}
+    if not isinstance(name, str):
+        name, config_class, model_class = name
+        own = {name: (config_class, model_class)}
+    models = with_own(own)
     names = ("data", "optim", "training", "search")
     sections: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
     traits, _ = traits_of(train, sections.get("data", {}))
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
-    preset = config.merge(choice.preset, guided_preset(train))
-    run = run_config(name, preset=preset, file={**sections, "model": options})
-    return make_translator(name, run, codec_of(train, run.data), train)
+    preset = suited(choice.preset, entry(name, models).config)
+    preset = config.merge(preset, guided_preset(train))
+    run = run_config(name, preset=preset, file={**sections, "model": options}, models=models)
+    return make_translator(name, run, codec_of(train, run.data), train, models=models)
 
 
 def fit(
@@ -96,6 +106,11 @@ def evaluate(model: Translator, test: Corpus, **options: Any) -> Scores:
     return evaluate_model(model, test, **options).scores
 
 
-def load_model(path: str | Path, *, device: str = "cpu") -> Translator:
-    """The model in a folder, verified first. Raises ModelFolderError."""
-    return Translator.load(path, device=device)
+def load_model(
+    path: str | Path, *, device: str = "cpu", models: Mapping[str, Own] = NO_MODELS
+) -> Translator:
+    """The model in a folder, verified first; ``models`` as in ``Translator.load``.
+
+    Raises ModelFolderError.
+    """
+    return Translator.load(path, device=device, models=models)

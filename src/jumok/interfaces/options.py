@@ -46,12 +46,14 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the work runs on."""
+    """What the work runs on, and with which code."""
 
     threads: int | None = None
     """Threads to compute with; the default is what torch chooses."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    model_file: str | None = None
+    """A Python file with models of your own, MODELS = {"mine": (Config, Class)}; it is run."""
 
 
 @dataclass(frozen=True, kw_only=True)

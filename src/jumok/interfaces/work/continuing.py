@@ -18,11 +18,13 @@ from jumok.data.vocabulary import Vocabulary
 from jumok.errors import UsageError
 from jumok.interfaces.fitting import make_translator
 from jumok.interfaces.model_files import make_network
+from jumok.interfaces.own_models import own_models
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.lengths import same_tags
 from jumok.interfaces.work.planning import GUIDED, refuse_together
+from jumok.models import with_own
 from jumok.recipes.rule import Traits, choose
 
 __all__ = ["LEARNT", "grown", "old_model", "started_from"]
@@ -43,11 +45,13 @@ def old_model(request: TrainRequest, flags: Mapping[str, str]) -> Translator:
         ConfigError: an unknown key, or a wrong value.
         UsageError: a key that would make another model of it.
     """
-    old = Translator.load(str(request.start_from))
+    own = own_models(request.machine.model_file)
+    old = Translator.load(str(request.start_from), models=own)
     refuse_together(request, old.name)
     asked = config.override(old.run, {**flags, **request.keys})
     if asked.model != old.run.model:
-        _shapes(old, make_network(old.name, asked.model, old.codec), request)
+        network = make_network(old.name, asked.model, old.codec, models=with_own(own))
+        _shapes(old, network, request)
     for key in request.keys:
         section, _, name = key.partition(".")
         if section == "data" and name in OF_THE_CODEC:
@@ -100,7 +104,8 @@ def started_from(
     }
     run = config.override(old.run, {**kept, **flags, **request.keys})
     codec = replace(codec, max_source=run.data.max_source, max_target=run.data.max_target)
-    fresh = make_translator(old.name, run, codec, train)
+    models = with_own(own_models(request.machine.model_file))
+    fresh = make_translator(old.name, run, codec, train, models=models)
     _inherit(old, fresh)
     tell(f"going on from {request.start_from} ({old.name}) with {len(train):,} pairs.")
     return fresh

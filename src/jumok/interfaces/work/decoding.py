@@ -10,6 +10,7 @@ from jumok import config
 from jumok.errors import UsageError
 from jumok.interfaces.options import Machine, Searching, at_terminal
 from jumok.interfaces.outputs import Translation
+from jumok.interfaces.own_models import own_models
 from jumok.interfaces.requests import ScoreRequest, TranslateRequest
 from jumok.interfaces.translator import ROUND, Translator
 from jumok.interfaces.work.corpora import read_pairs
@@ -59,7 +60,7 @@ def open_model(path: str, machine: Machine) -> Translator:
         if machine.threads < 1:
             raise UsageError(f"--threads ({machine.threads}) must be at least 1.")
         torch.set_num_threads(machine.threads)
-    return Translator.load(path, device=device_of(machine))
+    return Translator.load(path, device=device_of(machine), models=own_models(machine.model_file))
 
 
 def device_of(machine: Machine) -> str:

@@ -20,6 +20,7 @@ from jumok.errors import Interrupted, ModelFolderError, UsageError
 from jumok.interfaces.fitting import check_guided, codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
 from jumok.interfaces.options import Reading, at_terminal
+from jumok.interfaces.own_models import own_models
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import (
     CACHE,
@@ -42,6 +43,7 @@ from jumok.interfaces.work.ending import Ending, end_run
 from jumok.interfaces.work.lengths import within_limits
 from jumok.interfaces.work.pilot import pilot
 from jumok.interfaces.work.planning import ask, choose_run, flags_of, links_of, refuse_together
+from jumok.models import with_own
 from jumok.recipes.tasks import size_of
 from jumok.store import latest_good
 from jumok.training.events import Event, Listener, Step, tensorboard
@@ -96,7 +98,7 @@ def _new(request: TrainRequest, folder: Path, watcher: Watcher) -> _Plan:
     name, run = choose_run(asked, request, train, watcher.tell)
     if run.data.source_unit in LEARNT or run.data.target_unit in LEARNT:
         watcher.tell(f"learning the pieces of {len(train):,} pairs ...")
-    translator = make_translator(name, run, codec_of(train, run.data), train)
+    translator = make_translator(name, run, codec_of(train, run.data), train, models=asked.models)
     return _plan(request, corpora, train, translator, folder, watcher)
 
 
@@ -303,7 +305,8 @@ def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
     def named(names: list[str]) -> tuple[str, ...]:
         return tuple(n if n.startswith(("@", "-")) else os.path.normpath(folder / n) for n in names)
 
-    parts = load_parts(found.folder.path)
+    models = with_own(own_models(request.machine.model_file))
+    parts = load_parts(found.folder.path, models=models)
     refuse_together(request, parts.name)
     again = replace(
         request,
@@ -318,5 +321,5 @@ def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
     )
     run = config.override(parts.run, {**flags_of(replace(again, seed=None)), **request.keys})
     corpora, train = _read(again, parts.codec.normalisation, run.data.stream, folder, watcher)
-    translator = make_translator(parts.name, run, parts.codec, train)
+    translator = make_translator(parts.name, run, parts.codec, train, models=models)
     return _plan(again, corpora, train, translator, folder, watcher, resume=True)
