@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jumok
 from jumok.alignment import agreement
 from jumok.data.corpus import Corpus, load, stream
+from jumok.data.encoded import encode_all
 from jumok.errors import DataError, UsageError
+from jumok.interfaces import fitting
 from jumok.interfaces.fitting import check_guided
 from jumok.interfaces.streaming import divide
 from jumok.interfaces.translator import Translator
@@ -182,3 +185,21 @@ def test_streams_and_pairs_without_links_are_refused_in_python(files: dict[str, 
     with pytest.raises(UsageError, match="bare has none") as error:
         check_guided(model, train)
     assert "--links-column 3" in str(error.value)
+
+
+def test_pairs_left_out_as_too_long_take_their_links_with_them() -> None:
+    rows = [("ab", "ba"), ("abcdefgh", "hgfedcba"), ("cd", "dc"), ("abc", "cba")]
+    train = Corpus.of(rows, "four", links=["0-1", "0-7", "1-0", "2-0"])
+    model = jumok.build(
+        "luong",
+        train,
+        hidden_size=8,
+        embedding_size=8,
+        data={"links_count": "symbol", "max_source": 5, "on_long": "drop"},
+    )
+    data = encode_all(model.codec, train.pairs(), on_long="drop")
+    found = fitting._guides(model, train, data)
+    assert [found.links[row].tolist() for row in range(3)] == [[0, 1], [1, 0], [2, 0]]
+    plain, guided = (fitting.training_data(data, model.run.data, guided=g) for g in (None, found))
+    assert plain.digest != guided.digest, "a run does not go on with other links unnoticed"
+    assert guided.collate(np.array([1])).links_BTS.tolist()[0][0] == [0, 1, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from jumok.interfaces.cli.groups import (
 from jumok.interfaces.cli.progress import Progress
 from jumok.interfaces.cli.streams import json_line, say
 from jumok.interfaces.options import Machine, Reading
+
+if TYPE_CHECKING:
+    from jumok.interfaces.work.ending import Ending
 
 EXAMPLES = (
     "jumok train @reverse --time 3s --out runs/reverse",
@@ -123,6 +126,14 @@ def train(
     )
     with Progress(json=json, quiet=quiet) as progress:
         result = running.train(request, progress)
+    _show(result, json)
+    for line in result.files:
+        progress.tell(line)
+    return 0
+
+
+def _show(result: Ending, json: bool) -> None:
+    """The scores on standard output."""
     if json:
         scores = {name: found.to_dict() for name, found in result.scores.items()}
         json_line(
@@ -135,6 +146,3 @@ def train(
         )
     else:
         say(result.report)
-    for line in result.files:
-        progress.tell(line)
-    return 0
