@@ -175,7 +175,7 @@ def test_a_folder_can_name_no_code(trained: Translator, tmp_path: Path) -> None:
     from jumok.store import save_folder
 
     save_folder(tmp_path / "m", {**files, "config.toml": record.encode()})
-    with pytest.raises(ModelFolderError, match=r"there is no model called 'os\.system'"):
+    with pytest.raises(ModelFolderError, match=r"needs the model 'os\.system', which is not one"):
         Translator.load(tmp_path / "m")
 
 

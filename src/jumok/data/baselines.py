@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from jumok.data.corpus import Corpus
+from jumok.data.tags import plain
 from jumok.errors import DataError, MissingExtraError
 
 __all__ = ["BASELINES", "Baseline", "copy_source", "most_frequent_target", "nearest_source"]
@@ -21,8 +22,8 @@ Baseline: TypeAlias = Callable[[Corpus, Sequence[str]], list[str]]
 
 
 def copy_source(train: Corpus, sources: Sequence[str]) -> list[str]:
-    """The source itself."""
-    return list(sources)
+    """The source itself; of a source with tags the lemma."""
+    return list(sources) if train.tags is None else list(map(plain, sources))
 
 
 def most_frequent_target(train: Corpus, sources: Sequence[str]) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 from jumok.data.encoded import PairCodec
 from jumok.data.subwords import SentencePiece
+from jumok.data.tags import Tagged, check_separator, is_tag, plain
 from jumok.data.text import Form, normalise
 from jumok.data.tokenizers import Tokenizer, make
-from jumok.data.vocabulary import Vocabulary
+from jumok.data.vocabulary import Vocabulary, count_symbols
 
 __all__ = ["build_codec", "build_tokenizer", "build_vocabulary"]
 
@@ -32,6 +34,7 @@ def build_codec(
     max_source: int = 1024,
     max_target: int = 1024,
     seed: int = 0,
+    tags: str | None = None,
 ) -> PairCodec:
     """The codec of a training corpus. Give it training text only, of which it makes two passes.
 
@@ -41,19 +44,28 @@ def build_codec(
             the vocabulary (other units); None is 4,000 pieces, or every symbol.
         shared: one tokenizer and one vocabulary of both sides' text (source's unit and size),
             as copying needs.
-        min_count: rarer symbols are unknown.
+        min_count: rarer symbols are unknown; a tag is known however rare it is.
+        tags: what separates the tags of a source, ``lemma<TAB>tags``; None: sources have none.
     """
 
     def side(texts: Iterable[str], unit: str, size: int | None) -> tuple[Tokenizer, Vocabulary]:
-        normal = _Normal(texts, normalisation)
+        normal = _Seen(texts, partial(normalise, form=normalisation))
         tokenizer = build_tokenizer(normal, unit, size, seed)
         return tokenizer, build_vocabulary(normal, tokenizer, min_count, size)
 
+    lemmas = sources if tags is None else _Seen(sources, plain)
     if shared:
-        source = target = side(_Both(sources, targets), source_unit, source_size)
+        source = target = side(_Both(lemmas, targets), source_unit, source_size)
     else:
-        source = side(sources, source_unit, source_size)
+        source = side(lemmas, source_unit, source_size)
         target = side(targets, target_unit, target_size)
+    if tags is not None:
+        tagged = Tagged(source[0], check_separator(tags))
+        vocabulary = _with_tags(
+            source[1], tagged, _Seen(sources, partial(normalise, form=normalisation))
+        )
+        source = tagged, vocabulary
+        target = (target[0], vocabulary) if shared else target
     return PairCodec(
         source_tokenizer=source[0],
         target_tokenizer=target[0],
@@ -89,15 +101,20 @@ def build_vocabulary(
     return Vocabulary.build({piece: counts[piece] for piece in alphabet}, min_count=0)
 
 
-class _Normal:
-    """Texts in a normal form, each time they are walked through."""
+def _with_tags(vocabulary: Vocabulary, tagged: Tagged, sources: Iterable[str]) -> Vocabulary:
+    """``vocabulary`` with every tag of ``sources`` behind its symbols."""
+    counts = count_symbols(filter(is_tag, tagged.symbols(text)) for text in sources)
+    return vocabulary.grow(counts)
 
-    def __init__(self, texts: Iterable[str], form: Form) -> None:
-        self._texts = texts
-        self._form: Form = form
+
+class _Seen:
+    """Texts through a function (their normal form), each time they are walked through."""
+
+    def __init__(self, texts: Iterable[str], look: Callable[[str], str]) -> None:
+        self._texts, self._look = texts, look
 
     def __iter__(self) -> Iterator[str]:
-        return (normalise(text, self._form) for text in self._texts)
+        return map(self._look, self._texts)
 
 
 class _Both:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jumok.data.encoded import PairCodec
+from jumok.data.tags import Tagged, check_separator
 from jumok.data.tokenizers import Tokenizer, restore
 from jumok.data.vocabulary import MAX_FILE_BYTES, Vocabulary
-from jumok.errors import ConfigError, ModelFolderError, UsageError, did_you_mean
+from jumok.errors import ConfigError, JumokError, ModelFolderError, UsageError, did_you_mean
 
 __all__ = ["codec_digest", "codec_files", "codec_from_files", "load_codec", "save_codec"]
 
@@ -117,9 +118,15 @@ def _tokenizer(
         for name, data in files.items()
         if name.startswith(prefix) and name != f"{side}.vocabulary.txt"
     }
+    plain = {name: value for name, value in record.items() if name != "tags"}
     try:
-        return restore(record, own)
-    except ConfigError as error:
+        tokenizer = restore(plain, own)
+        if "tags" not in record:
+            return tokenizer
+        if side == "target":
+            raise ConfigError("tags belong to the source.")
+        return Tagged(tokenizer, check_separator(str(record["tags"])))
+    except JumokError as error:
         raise ModelFolderError(f"{where}/{RECORD}: {side}: {error.message}") from None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from jumok.data.tags import is_tag
 from jumok.data.vocabulary import Vocabulary
 from jumok.records import EOS, SPECIALS, UNK
 
@@ -19,8 +20,12 @@ STEP = 16
 
 
 def own_symbols(symbols: Iterable[str], vocabulary: Vocabulary) -> tuple[str, ...]:
-    """The distinct symbols that ``vocabulary`` lacks, in the order in which they come."""
-    return tuple(dict.fromkeys(symbol for symbol in symbols if symbol not in vocabulary))
+    """The distinct symbols that ``vocabulary`` lacks, in the order in which they come.
+
+    A tag (``tags.py``) is not something to write, so none is copied.
+    """
+    lacking = (s for s in symbols if s not in vocabulary and not is_tag(s))
+    return tuple(dict.fromkeys(lacking))
 
 
 def ids_with(symbols: Iterable[str], vocabulary: Vocabulary, own: Sequence[str]) -> list[int]:

@@ -9,10 +9,20 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple, overload
 
-from jumok.data.encodings import PathLike, Problem, display_name, lines
-from jumok.data.options import Choice, Columns, Paths, ReadOptions, Tally, parse_columns
-from jumok.data.readers import path_name, records
+from jumok.data.encodings import PathLike
+from jumok.data.options import (
+    Choice,
+    Column,
+    Columns,
+    Paths,
+    ReadOptions,
+    Record,
+    Tally,
+    parse_columns,
+)
+from jumok.data.readers import load_sources, path_name, records, stream_sources
 from jumok.data.split import Rates, Side, distinct_sources
+from jumok.data.tags import plain
 from jumok.data.text import Form, normalise
 from jumok.errors import DataError, UsageError
 
@@ -54,6 +64,10 @@ class Corpus(Sequence[Example]):
     """Where each row was read; None numbers the rows from 1."""
     file: str | None = field(default=None, compare=False)
     """The file that ``line_numbers`` are of; None is ``name``."""
+    tags: str | None = None
+    """What separates the tags of a source, ``lemma<TAB>tags`` (``tags.py``); None: no tags."""
+    links: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    """Pharaoh links of each row ("0-0 1-2"), to guide attention; None where there are none."""
 
     def __post_init__(self) -> None:
         for side in ("sources", "targets"):
@@ -63,12 +77,44 @@ class Corpus(Sequence[Example]):
                 f"{self.name}: {len(self.sources):,} sources and {len(self.targets):,} targets; "
                 "there must be as many of one as of the other."
             )
+        if self.links is not None and len(self.links) != len(self.sources):
+            raise UsageError(
+                f"{self.name}: links of {len(self.links):,} rows, but {len(self.sources):,} rows."
+            )
+        self._check_tags()
+
+    def _check_tags(self) -> None:
+        bare = None
+        if self.tags is not None:
+            bare = next(
+                (i for i, text in enumerate(self.sources) if text and "\t" not in text), None
+            )
+        if bare is not None:
+            raise DataError(
+                "the source has no tags.",
+                where=self.where(bare),
+                excerpt=self.sources[bare],
+                hint="a source with tags is lemma<TAB>tags; lemma<TAB> has none.",
+            )
+
+    @property
+    def plain_sources(self) -> tuple[str, ...]:
+        """The sources without their tags."""
+        return self.sources if self.tags is None else tuple(map(plain, self.sources))
 
     @classmethod
     def of(
-        cls, pairs: Iterable[tuple[str, str]], name: str = "pairs", normalisation: Form = "NFC"
+        cls,
+        pairs: Iterable[tuple[str, str]],
+        name: str = "pairs",
+        normalisation: Form = "NFC",
+        *,
+        tags: str | None = None,
+        links: Iterable[str] | None = None,
     ) -> Corpus:
         """A corpus of ``pairs`` from memory, normalised.
+
+        ``tags``: what separates those of a source, ``lemma<TAB>tags``. ``links``: of each pair.
 
         Raises:
             DataError: a text with a line break, a NUL or half of a surrogate pair.
@@ -88,6 +134,8 @@ class Corpus(Sequence[Example]):
             targets=tuple(sides[1]),
             name=name,
             normalisation=normalisation,
+            tags=tags,
+            links=None if links is None else tuple(links),
         )
 
     def __len__(self) -> int:
@@ -139,6 +187,7 @@ class Corpus(Sequence[Example]):
             targets=tuple(self.targets[i] for i in kept),
             name=name or self.name,
             file=self.file or self.name,
+            links=None if self.links is None else tuple(self.links[i] for i in kept),
             line_numbers=array("q", (i + 1 if numbers is None else numbers[i] for i in kept)),
         )
 
@@ -205,11 +254,11 @@ class PairStream:
         self._tally = Tally()
 
     def __iter__(self) -> Iterator[Example]:
-        for number, source, target in self.records():
+        for number, source, target, _ in self.records():
             yield Example(source, target, f"{self.file}:{number}")
 
-    def records(self) -> Iterator[tuple[int, str, str]]:
-        """Line number, source and target of each pair."""
+    def records(self) -> Iterator[Record]:
+        """Line number, source, target and links of each pair."""
         self._tally = Tally()
         return records(self.path, self.options, self._tally)
 
@@ -236,6 +285,10 @@ def stream(
     max_length: int | None = 10_000,
     empty: Literal["refuse", "keep"] = "refuse",
     strip: bool = False,
+    tags: Column | None = None,
+    tag_sep: str = ";",
+    links_column: Column | None = None,
+    links: PathLike | None = None,
 ) -> PairStream:
     """As ``load``, for corpora larger than memory: the pairs one at a time.
 
@@ -255,6 +308,10 @@ def stream(
             max_length=max_length,
             empty=empty,
             strip=strip,
+            tags=tags,
+            tag_sep=tag_sep,
+            links_column=links_column,
+            links=links,
         ),
     )
 
@@ -273,6 +330,10 @@ def load(
     max_length: int | None = 10_000,
     empty: Literal["refuse", "keep"] = "refuse",
     strip: bool = False,
+    tags: Column | None = None,
+    tag_sep: str = ";",
+    links_column: Column | None = None,
+    links: PathLike | None = None,
 ) -> Corpus:
     """The pairs in a file, in two parallel files, or on standard input ("-"); gzip or not.
 
@@ -289,6 +350,10 @@ def load(
         max_length: None allows any length.
         empty: "keep" allows a source or a target that is empty or white space.
         strip: drop white space around each text.
+        tags: a third column, of tags that belong to the source: it becomes ``lemma<TAB>tags``.
+        tag_sep: between two tags.
+        links_column: a column of links between the two, "0-0 1-2", that guide attention.
+        links: the same as a file of its own, line for line (the format of fast_align).
 
     Raises:
         DataError: what is wrong in the data, with ``file:line``; no pairs at all.
@@ -307,10 +372,16 @@ def load(
         max_length=max_length,
         empty=empty,
         strip=strip,
+        tags=tags,
+        tag_sep=tag_sep,
+        links_column=links_column,
+        links=links,
     )
     numbers, sources, targets = array("q"), [], []
-    for number, source, target in pairs.records():
+    found: list[str] = []
+    for number, source, target, linked in pairs.records():
         numbers.append(number)
+        found.append(linked)
         sources.append(source)
         targets.append(target)
     if not sources:
@@ -323,23 +394,6 @@ def load(
         notes=pairs.notes,
         line_numbers=numbers,
         file=pairs.file,
+        tags=None if tags is None else tag_sep,
+        links=None if links is None and links_column is None else tuple(found),
     )
-
-
-def stream_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> Iterator[str]:
-    """The lines of a file or of standard input as they come, not normalised: spans refer to them.
-
-    Exactly one item per line, an empty line an empty item, whatever it holds.
-
-    Raises:
-        DataError: a line cannot be decoded (``file:line``, byte).
-    """
-    for item in lines(path, encoding, old_mac=False):
-        if isinstance(item, Problem):
-            raise item.error(display_name(path))
-        yield item[1]
-
-
-def load_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> list[str]:
-    """``stream_sources`` as a list: as many items as lines."""
-    return list(stream_sources(path, encoding=encoding))

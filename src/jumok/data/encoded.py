@@ -11,6 +11,7 @@ import numpy as np
 
 from jumok.data.arrays import Copies, Growing, InMemory, PairData, collate, pad, shift
 from jumok.data.copying import copy_ids, extra_width, ids_with, own_symbols, symbols_with
+from jumok.data.tags import is_tag, name_of
 from jumok.data.text import Form, check_form, normalise, normalise_with_map, raw_span
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
@@ -69,6 +70,12 @@ class PairCodec:
                     f"`{name}` must be at least 2 (a symbol and the end), but is "
                     f"{getattr(self, name)}."
                 )
+
+    @property
+    def tags(self) -> str | None:
+        """What separates the tags of a source, ``lemma<TAB>tags``; None: it reads no tags."""
+        separator = self.source_tokenizer.to_dict().get("tags")
+        return None if separator is None else str(separator)
 
     def encode_source(
         self, texts: Sequence[str], *, multiple: int = 1
@@ -149,7 +156,8 @@ class PairCodec:
         """
         ids = _until_end(ids_T)
         known = self.symbols(ids, own)
-        unknown = {k: (fill or {}).get(k, UNKNOWN_TEXT) for k, i in enumerate(ids) if i == UNK}
+        spelless = (k for k, i in enumerate(ids) if i == UNK or is_tag(known[k]))
+        unknown = {k: (fill or {}).get(k, UNKNOWN_TEXT) for k in spelless}
         spelt = [k for k, i in enumerate(ids) if i not in (PAD, BOS, EOS)]
         text, spans = self.target_tokenizer.join([unknown.get(k, known[k]) for k in spelt])
         places = dict(zip(spelt, spans, strict=True))
@@ -157,7 +165,7 @@ class PairCodec:
         for k, i in enumerate(ids):
             start, end = places.get(k, (end, end) if i != EOS else (len(text), len(text)))
             filled = i == UNK and fill is not None and k in fill
-            shown = unknown[k] if filled else known[k]
+            shown = unknown[k] if filled else name_of(known[k])
             tokens.append(Token(shown, start, end, special=i < len(SPECIALS) and not filled))
         return text, tokens
 

@@ -7,25 +7,34 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from jumok.data.encodings import PathLike, check_encoding
+from jumok.data.tags import check_separator
 from jumok.data.text import Form, check_form
 from jumok.errors import DataError, UsageError
 
 __all__ = [
+    "Cells",
     "Choice",
+    "Column",
     "Columns",
     "Paths",
     "ReadOptions",
     "Record",
     "Tally",
     "counted",
+    "parse_column",
     "parse_columns",
 ]
 
-Columns: TypeAlias = tuple[int | str, int | str]
+Cells: TypeAlias = tuple[int, list[str]]
+"""A row's line number and the cells of the wanted columns, in their order."""
+
+Column: TypeAlias = int | str
+"""A number from 1, or a name of the header."""
+Columns: TypeAlias = tuple[Column, Column]
 Choice = Literal["refuse", "skip"]
 Paths: TypeAlias = PathLike | tuple[PathLike, PathLike]
-Record: TypeAlias = tuple[int, str, str]
-"""Line number, source, target."""
+Record: TypeAlias = tuple[int, str, str, str]
+"""Line number, source (with its tags, if any: ``tags.py``), target, links ("" for none)."""
 
 
 def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
@@ -49,6 +58,16 @@ class ReadOptions:
     max_length: int | None = 10_000
     empty: Literal["refuse", "keep"] = "refuse"
     strip: bool = False
+    tags: Column | None = None
+    tag_sep: str = ";"
+    links_column: Column | None = None
+    links: PathLike | None = None
+
+    @property
+    def wanted(self) -> tuple[Column, ...]:
+        """Source, target and what else is read of every row, in this order."""
+        others = (self.tags, self.links_column)
+        return (*self.columns, *(column for column in others if column is not None))
 
     def __post_init__(self) -> None:
         _one_of("header", self.header, ("auto", "yes", "no"))
@@ -59,10 +78,25 @@ class ReadOptions:
         check_form(self.normalise)
         check_encoding(self.encoding)
         _check_columns(self.columns)
+        self._check_others()
         if self.sep == "" or (self.sep and "\n" in self.sep):
             raise UsageError("`sep` must be at least one character and hold no line end.")
         if self.max_length is not None and self.max_length < 1:
             raise UsageError(f"`max_length` ({self.max_length}) must be at least 1.")
+
+    def _check_others(self) -> None:
+        check_separator(self.tag_sep)
+        for name in ("tags", "links_column"):
+            column = getattr(self, name)
+            if column is not None and self.wanted.count(column) > 1:
+                raise UsageError(
+                    f"`{name}` ({column!r}) is a column that is read already.",
+                    hint="source, target, tags and links are columns of their own.",
+                )
+            if isinstance(column, int) and column < 1:
+                raise UsageError(f"column {column} does not exist; columns are numbered from 1.")
+        if self.links is not None and self.links_column is not None:
+            raise UsageError("links are read from a file or from a column, not from both.")
 
 
 def _check_columns(columns: Columns) -> None:
@@ -88,10 +122,15 @@ def parse_columns(text: str) -> Columns:
             f"--columns {text!r} must be two columns, source and target.",
             hint="such as 1,2 or 2,1, or names from the header: word,pron",
         )
-    found = [int(p) if p.isascii() and p.isdigit() else p for p in parts]
-    columns: Columns = (found[0], found[1])
+    columns: Columns = (parse_column(parts[0]), parse_column(parts[1]))
     _check_columns(columns)
     return columns
+
+
+def parse_column(text: str) -> Column:
+    """``"3"`` as a number, anything else as a name."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 @dataclass(kw_only=True)

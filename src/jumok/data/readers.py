@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from jumok.data.encodings import PathLike, Problem, display_name, lines
-from jumok.data.options import Paths, ReadOptions, Record, Tally
+from jumok.data.options import Cells, Paths, ReadOptions, Record, Tally, counted
 from jumok.data.tables import delimited, is_blank
+from jumok.data.tags import with_tags
 from jumok.data.text import normalise
 from jumok.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["path_name", "records"]
+__all__ = ["load_sources", "path_name", "records", "stream_sources"]
 
 
 def path_name(path: Paths) -> str:
@@ -50,8 +51,13 @@ def _unequal(names: tuple[str, str], counts: tuple[int, int]) -> DataError:
 
 def _parallel(
     paths: tuple[PathLike, PathLike], options: ReadOptions, tally: Tally
-) -> Iterator[Record | Problem]:
+) -> Iterator[Cells | Problem]:
     """Line n of one file with line n of the other. A count mismatch is raised at the end."""
+    if len(options.wanted) > 2:
+        raise UsageError(
+            "tags and links are columns of one file, and here are two parallel files.",
+            hint="links may be a third one: --links FILE; for tags put all into one file.",
+        )
     if paths[0] == paths[1]:
         raise UsageError(f"source and target are both read from {display_name(paths[0])}.")
     names = (display_name(paths[0]), display_name(paths[1]))
@@ -73,7 +79,7 @@ def _parallel(
         elif is_blank((first[1], second[1])):
             tally.blank += 1
         else:
-            yield first[0], first[1], second[1]
+            yield first[0], [first[1], second[1]]
 
 
 # -- JSON lines -------------------------------------------------------------------------------
@@ -90,17 +96,24 @@ def _lookup(value: Any, key: str) -> Any:
     return value
 
 
-def _json_keys(options: ReadOptions) -> tuple[str, str]:
+def _json_keys(options: ReadOptions) -> tuple[str, ...]:
+    others = options.wanted[2:]
+    if not all(isinstance(c, str) for c in others):
+        raise UsageError(
+            f"tags and links of JSON lines are named by their keys, not {others!r}.",
+            hint="such as --tags-column tags",
+        )
+    names = tuple(map(str, others))
     if options.columns == (1, 2):
-        return "source", "target"
+        return "source", "target", *names
     if options.columns == (2, 1):
-        return "target", "source"
+        return "target", "source", *names
     if not all(isinstance(c, str) for c in options.columns):
         raise UsageError(
             f"`columns` {options.columns!r} must be two keys for JSON lines.",
             hint="such as --columns source,target",
         )
-    return str(options.columns[0]), str(options.columns[1])
+    return str(options.columns[0]), str(options.columns[1]), *names
 
 
 def _keys(row: dict[str, Any]) -> list[str]:
@@ -112,7 +125,7 @@ def _keys(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _json_record(number: int, text: str, keys: tuple[str, str]) -> Record | Problem:
+def _json_record(number: int, text: str, keys: tuple[str, ...]) -> Cells | Problem:
     def problem(message: str, hint: str | None = None) -> Problem:
         return Problem(line=number, message=message, excerpt=text, hint=hint)
 
@@ -133,10 +146,10 @@ def _json_record(number: int, text: str, keys: tuple[str, str]) -> Record | Prob
         if not isinstance(value, str):
             return problem(f"{key!r} is not a string but {json.dumps(value)[:20]}")
         found.append(value)
-    return number, found[0], found[1]
+    return number, found
 
 
-def _json_lines(path: PathLike, options: ReadOptions, tally: Tally) -> Iterator[Record | Problem]:
+def _json_lines(path: PathLike, options: ReadOptions, tally: Tally) -> Iterator[Cells | Problem]:
     keys = _json_keys(options)
     for item in lines(path, options.encoding):
         if isinstance(item, Problem):
@@ -177,11 +190,12 @@ def _too_long(item: Record, options: ReadOptions) -> Problem | None:
     )
 
 
-def _checked(item: Record, options: ReadOptions, tally: Tally) -> Record | Problem:
-    number, source, target = item
+def _checked(item: Cells, options: ReadOptions, tally: Tally) -> Record | Problem:
+    number, (source, target, *others) = item
     if options.strip:
         source, target = source.strip(), target.strip()
-    fault = _fault(source, target, options)
+    tags = others.pop(0) if options.tags is not None else None
+    fault = _fault(source, target, options) or _tag_fault(tags)
     if fault:
         excerpt = f"{source}\t{target}"
         return Problem(line=number, message=fault[0], excerpt=excerpt, hint=fault[1])
@@ -189,11 +203,20 @@ def _checked(item: Record, options: ReadOptions, tally: Tally) -> Record | Probl
         pair = normalise(source, options.normalise), normalise(target, options.normalise)
     except DataError as error:
         return Problem(line=number, message=error.message, hint=error.hint)
-    record = (number, *pair)
-    problem = _too_long(record, options)
+    links = others[0] if others else ""
+    problem = _too_long((number, *pair, links), options)
     if problem is None and pair != (source, target):
         tally.changed += 1
-    return problem or record
+    if problem is not None or tags is None:
+        return problem or (number, *pair, links)
+    tagged = with_tags(pair[0], normalise(tags, options.normalise), options.tag_sep)
+    return number, tagged, pair[1], links
+
+
+def _tag_fault(tags: str | None) -> tuple[str, str] | None:
+    if tags is not None and any(sign in tags for sign in "\t\n\0"):
+        return "the tags hold a TAB, a line break or a NUL.", "separate tags by --tag-sep alone"
+    return None
 
 
 def _refusal(
@@ -217,7 +240,7 @@ def _refusal(
     return problem.error(name, f"{hint}{joint}{advice}" or None)
 
 
-def _raw(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record | Problem]:
+def _raw(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Cells | Problem]:
     if isinstance(path, tuple):
         return _parallel(path, options, tally)
     kind = _format_of(display_name(path), options)
@@ -230,9 +253,43 @@ def records(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record]
     """The pairs of ``path`` in order, checked and normalised; ``tally`` fills as they come.
 
     Raises:
-        DataError: a line that is wrong (``file:line``), unless the options skip such lines.
+        DataError: a line that is wrong (``file:line``), unless the options skip such lines; a
+            file of links that has not a line for each line of pairs.
         UsageError: the file or a column asked for does not exist.
     """
+    found = _records(path, options, tally)
+    return found if options.links is None else _linked(found, path_name(path), options)
+
+
+def _linked(found: Iterator[Record], name: str, options: ReadOptions) -> Iterator[Record]:
+    """The records with the links of the same line of another file."""
+    assert options.links is not None
+    links, beside = lines(options.links, options.encoding), display_name(options.links)
+    line, text = 0, ""
+    for number, source, target, _ in found:
+        while line < number:
+            item = next(links, None)
+            if item is None:
+                raise _too_few_links(beside, line, name, number)
+            if isinstance(item, Problem):
+                raise item.error(beside)
+            line, text = item
+        yield number, source, target, text
+    more = _drain(links)
+    if more:
+        raise _too_few_links(beside, line + more, name, line)
+
+
+def _too_few_links(beside: str, lines_of_links: int, name: str, line: int) -> DataError:
+    return DataError(
+        f"{beside} has {counted(lines_of_links, 'line')}, but the pairs of {name} reach line "
+        f"{line:,}; links must match the pairs line for line.",
+        hint="an empty line where a pair has no links; a header counts as a line.",
+    )
+
+
+def _records(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record]:
+    """The records with the links of their own file, if they have such a column."""
     name = path_name(path[0] if isinstance(path, tuple) else path)
     last = 0
 
@@ -253,3 +310,22 @@ def records(path: Paths, options: ReadOptions, tally: Tally) -> Iterator[Record]
         tally.first_skipped.setdefault(item.kind, item.error(name))
         tally.skipped[item.kind] = tally.skipped.get(item.kind, 0) + 1
     tally.close(options, last, path_name(path))
+
+
+def stream_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a file or of standard input as they come, not normalised: spans refer to them.
+
+    Exactly one item per line, an empty line an empty item, whatever it holds.
+
+    Raises:
+        DataError: a line cannot be decoded (``file:line``, byte).
+    """
+    for item in lines(path, encoding, old_mac=False):
+        if isinstance(item, Problem):
+            raise item.error(display_name(path))
+        yield item[1]
+
+
+def load_sources(path: PathLike = "-", *, encoding: str = "utf-8") -> list[str]:
+    """``stream_sources`` as a list: as many items as lines."""
+    return list(stream_sources(path, encoding=encoding))

@@ -21,6 +21,7 @@ from jumok.data.inventory import (
     rows_holding,
     scripts,
 )
+from jumok.data.tags import tag_counts
 from jumok.data.text import NearKey, is_nfc
 from jumok.errors import DataError
 
@@ -107,6 +108,8 @@ class Held:
     """Rows whose target occurs in training."""
     source_unseen: Unseen
     target_unseen: Unseen
+    unseen_tags: tuple[tuple[str, int], ...]
+    """Tags that training never shows, with their counts; none where sources have no tags."""
     swapped: bool
     """Source and target seem to have changed places."""
 
@@ -134,15 +137,21 @@ class _Side:
     """The sources or the targets of a corpus, with what is counted once and used often."""
 
     texts: Sequence[str]
+    whole: Sequence[str]
+    """With the tags, where sources have any: what tells them apart."""
     ids: Ids
     lengths: Ids
     counts: Counts
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> _Side:
+    def of(cls, texts: Sequence[str], whole: Sequence[str]) -> _Side:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         return cls(
-            texts=texts, ids=text_ids(texts), lengths=lengths, counts=character_counts(texts)
+            texts=texts,
+            whole=whole,
+            ids=text_ids(whole),
+            lengths=lengths,
+            counts=character_counts(texts),
         )
 
     def summary(self) -> Lengths:
@@ -160,7 +169,8 @@ class _Measured:
 
     @classmethod
     def of(cls, corpus: Corpus) -> _Measured:
-        source, target = _Side.of(corpus.sources), _Side.of(corpus.targets)
+        source = _Side.of(corpus.plain_sources, corpus.sources)
+        target = _Side.of(corpus.targets, corpus.targets)
         return cls(corpus=corpus, source=source, target=target)
 
     def sides(self) -> tuple[_Side, _Side]:
@@ -221,7 +231,7 @@ def _examples(data: _Measured, rows: Ids) -> tuple[tuple[str, tuple[str, ...]], 
     for row in rows[:3]:
         same = np.flatnonzero(data.source.ids == data.source.ids[row])[:1000]
         targets = dict.fromkeys(data.target.texts[i] for i in same)
-        found.append((data.source.texts[row], tuple(targets)[:SHOWN]))
+        found.append((data.source.whole[row], tuple(targets)[:SHOWN]))
     return tuple(found)
 
 
@@ -236,7 +246,7 @@ def _part(data: _Measured, max_length: int | None) -> Part:
         ambiguous_sources=len(groups.ambiguous),
         ambiguous_examples=_examples(data, groups.ambiguous),
         ceiling=groups.best_rows / groups.rows if groups.rows else 1.0,
-        identical_rows=int((data.source.ids == data.target.ids).sum()),
+        identical_rows=sum(map(str.__eq__, data.source.texts, data.target.texts)),
         source_lengths=data.source.summary(),
         target_lengths=data.target.summary(),
         source_scripts=scripts(data.source.counts),
@@ -293,7 +303,7 @@ class _Training:
             sources=np.sort(data.source.ids),
             targets=np.sort(data.target.ids),
             pairs=np.sort(pair_ids(data.source.ids, data.target.ids)),
-            near=np.sort(text_ids([key(s) for s in data.source.texts])),
+            near=np.sort(text_ids([key(s) for s in data.source.whole])),
             near_key=key,
             words=(_words(data.source.texts), _words(data.target.texts)),
         )
@@ -320,7 +330,7 @@ def _swapped(held: _Measured, train: _Training) -> bool:
 
 def _held(held: _Measured, train: _Training) -> Held:
     leaked = among(held.source.ids, train.sources)
-    near = among(text_ids([train.near_key(s) for s in held.source.texts]), train.near)
+    near = among(text_ids([train.near_key(s) for s in held.source.whole]), train.near)
     pairs = pair_ids(held.source.ids, held.target.ids)
     return Held(
         name=held.corpus.name,
@@ -332,8 +342,16 @@ def _held(held: _Measured, train: _Training) -> Held:
         known_target_rows=int(among(held.target.ids, train.targets).sum()),
         source_unseen=_unseen(held.source, train.data.source, train.words[0]),
         target_unseen=_unseen(held.target, train.data.target, train.words[1]),
+        unseen_tags=_unseen_tags(held.corpus, train.data.corpus),
         swapped=_swapped(held, train),
     )
+
+
+def _unseen_tags(held: Corpus, train: Corpus) -> tuple[tuple[str, int], ...]:
+    if train.tags is None or held.tags is None:
+        return ()
+    known, met = tag_counts(train.sources, train.tags), tag_counts(held.sources, held.tags)
+    return tuple((tag, n) for tag, n in met.most_common() if tag not in known)[:SHOWN]
 
 
 def report(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from jumok.data.encodings import Line, PathLike, Problem, display_name, lines
 from jumok.data.header import looks_like_header, may_be_header
-from jumok.data.options import ReadOptions, Record, Tally, counted
+from jumok.data.options import Cells, ReadOptions, Tally, counted
 from jumok.data.text import normalise
 from jumok.errors import DataError, UsageError, did_you_mean
 
@@ -146,13 +146,14 @@ def _too_wide(number: int, cells: list[str], width: int, sep: str) -> Problem:
 
 @dataclass(kw_only=True)
 class _Table:
-    """Which two columns are meant, settled from the first rows."""
+    """Which columns are meant, settled from the first rows."""
 
     name: str
     options: ReadOptions
     tally: Tally
     sep: str
-    picks: tuple[int, int] = (0, 1)
+    picks: tuple[int, ...] = (0, 1)
+    """Places of source, target and what else is wanted."""
     width: int = 0
     guess: str | None = None
     """A separator that would fit better."""
@@ -160,24 +161,24 @@ class _Table:
     def settle(self, head: list[Fields]) -> int:
         """Fixes columns and width; returns the line number of the header, 0 if none."""
         number, first = head[0]
-        needed = max((c for c in self.options.columns if isinstance(c, int)), default=2)
+        needed = max((c for c in self.options.wanted if isinstance(c, int)), default=2)
         self.guess = _guess_sep([cells for _, cells in head], self.sep, needed)
         self.width = Counter(len(cells) for _, cells in head).most_common(1)[0][0]
-        by_name = [c for c in self.options.columns if isinstance(c, str)]
+        by_name = [c for c in self.options.wanted if isinstance(c, str)]
         if by_name:
             self.picks = self._named(number, first)
         else:
-            self.picks = tuple(int(c) - 1 for c in self.options.columns)  # type: ignore[assignment]
+            self.picks = tuple(int(c) - 1 for c in self.options.wanted)
         is_header = bool(by_name) or self._is_header(first, head[1:])
         self._note(number if is_header else 0, first)
         return number if is_header else 0
 
-    def _named(self, number: int, first: list[str]) -> tuple[int, int]:
+    def _named(self, number: int, first: list[str]) -> tuple[int, ...]:
         if self.options.header == "no":
             raise UsageError("columns by name need the header; drop --header no.")
         names = [normalise(c.strip()) for c in first]
         found = []
-        for column in self.options.columns:
+        for column in self.options.wanted:
             if isinstance(column, int):
                 found.append(column - 1)
             elif normalise(column) in names:
@@ -188,10 +189,10 @@ class _Table:
                     where=f"{self.name}:{number}",
                     hint=f"the first row has: {', '.join(names)}",
                 )
-        return found[0], found[1]
+        return tuple(found)
 
     def _is_header(self, first: list[str], rest: list[Fields]) -> bool:
-        low, high = self.picks
+        low, high = self.picks[:2]
         if self.options.header != "auto" or max(self.picks) >= len(first):
             return self.options.header == "yes"
         pairs = [(c[low], c[high]) for _, c in rest if max(self.picks) < len(c)]
@@ -206,7 +207,7 @@ class _Table:
         return False
 
     def _note(self, header_line: int, first: list[str]) -> None:
-        low, high = self.picks
+        low, high = self.picks[:2]
         if header_line and max(self.picks) < len(first):
             override = "" if self.options.header == "yes" else "; --header no reads it as a pair"
             self.tally.notes.append(
@@ -220,13 +221,12 @@ class _Table:
                 f"not used: {shown} (--columns chooses others)."
             )
 
-    def record(self, number: int, cells: list[str]) -> Record | Problem:
-        low, high = self.picks
-        if max(low, high) >= len(cells):
-            return _wrong_width((number, cells), max(low, high) + 1, self)
+    def record(self, number: int, cells: list[str]) -> Cells | Problem:
+        if max(self.picks) >= len(cells):
+            return _wrong_width((number, cells), max(self.picks) + 1, self)
         if len(cells) > self.width:
             return _too_wide(number, cells, self.width, self.sep)
-        return number, cells[low], cells[high]
+        return number, [cells[pick] for pick in self.picks]
 
 
 def is_blank(cells: Iterable[str]) -> bool:
@@ -234,11 +234,11 @@ def is_blank(cells: Iterable[str]) -> bool:
     return not any(cells) or not any(c.strip() for c in cells)
 
 
-def _tabular(found: Iterable[Fields | Problem], table: _Table) -> Iterator[Record | Problem]:
+def _tabular(found: Iterable[Fields | Problem], table: _Table) -> Iterator[Cells | Problem]:
     found = iter(found)
     sample = list(itertools.islice(found, SAMPLE_ROWS))
     head = [f for f in sample if not isinstance(f, Problem) and not is_blank(f[1])]
-    needed = max((c for c in table.options.columns if isinstance(c, int)), default=1)
+    needed = max((c for c in table.options.wanted if isinstance(c, int)), default=1)
     wide = [f for f in head if len(f[1]) >= needed]
     header_line = table.settle(wide or head) if head else 0
     for item in itertools.chain(sample, found):
@@ -252,8 +252,8 @@ def _tabular(found: Iterable[Fields | Problem], table: _Table) -> Iterator[Recor
 
 def delimited(
     path: PathLike, kind: str, options: ReadOptions, tally: Tally
-) -> Iterator[Record | Problem]:
-    """The two chosen columns of a ``kind`` ("tsv" or "csv") file; blank rows are counted."""
+) -> Iterator[Cells | Problem]:
+    """The chosen columns of a ``kind`` ("tsv" or "csv") file; blank rows are counted."""
     sep = options.sep or ("," if kind == "csv" else "\t")
     if kind == "csv" and len(sep) != 1:
         raise UsageError(f"`sep` ({sep!r}) must be one character for CSV.")

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def _unescape_match(match: re.Match[str]) -> str:
     raise ValueError("a lone backslash" if other == "" else f"an unknown escape, {match[0]}")
 
 
-def count_symbols(texts: Iterable[Sequence[str]]) -> Counter[str]:
+def count_symbols(texts: Iterable[Iterable[str]]) -> Counter[str]:
     """How often each symbol occurs in lists of symbols."""
     counts: Counter[str] = Counter()
     for symbols in texts:

@@ -134,6 +134,9 @@ def _held_lines(held: Held) -> Iterator[str]:
         )
     found = [*_leak(held), *_symbols("source", held.source_unseen, held.rows)]
     found += _symbols("target", held.target_unseen, held.rows)
+    if held.unseen_tags:
+        worst = ", ".join(f"{tag} {_times(n)}" for tag, n in held.unseen_tags[:5])
+        found.append(f"tags that never occur in training, so the model cannot know them: {worst}")
     for line in found:
         yield f"  {line}"
     yield f"  targets that training knows: {_share(held.known_target_rows, held.rows)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -15,7 +15,8 @@ import torch
 from jumok.data.encoded import PairCodec
 from jumok.data.vocabulary import Vocabulary, escape
 from jumok.errors import UsageError
-from jumok.interfaces.translator import Translator
+from jumok.interfaces.translator import NO_MODELS, Translator
+from jumok.models import Own
 from jumok.models.ensemble import Average, Ensemble, Reading
 from jumok.records import SPECIALS
 
@@ -38,16 +39,20 @@ def folders_in(path: str) -> tuple[str, ...]:
 
 
 def load_ensemble(
-    paths: Sequence[str | Path], *, device: str = "cpu", average: Average = "probabilities"
+    paths: Sequence[str | Path],
+    *,
+    device: str = "cpu",
+    average: Average = "probabilities",
+    models: Mapping[str, Own] = NO_MODELS,
 ) -> Translator:
     """The models in the folders ``paths`` as one. Raises as ``Translator.load`` and ``ensemble``.
 
     One path is that model itself.
     """
-    models = [Translator.load(path, device=device) for path in paths]
-    if len(models) == 1:
-        return models[0]
-    return ensemble(models, average=average, names=[str(path) for path in paths])
+    found = [Translator.load(path, device=device, models=models) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    return ensemble(found, average=average, names=[str(path) for path in paths])
 
 
 def ensemble(

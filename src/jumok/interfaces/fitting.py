@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from jumok.alignment.guide import Guides, guides, symbol_links
 from jumok.data.arrays import InMemory, PairData
 from jumok.data.building import build_codec
 from jumok.data.corpus import Corpus
@@ -28,7 +30,15 @@ from jumok.training.data import TrainingData
 from jumok.training.events import Done, Listener
 from jumok.training.trainer import fit as train_network
 
-__all__ = ["SCORES", "codec_of", "fit", "make_translator", "training_data", "validator"]
+__all__ = [
+    "SCORES",
+    "check_guided",
+    "codec_of",
+    "fit",
+    "make_translator",
+    "training_data",
+    "validator",
+]
 
 NO_FILES: Mapping[str, bytes] = {}
 PIECE = 1 << 20
@@ -52,6 +62,7 @@ def codec_of(train: Train, options: DataOptions) -> PairCodec:
         max_source=options.max_source,
         max_target=options.max_target,
         seed=options.seed,
+        tags=train.tags,
     )
 
 
@@ -75,9 +86,12 @@ def make_translator(
 
 
 def training_data(
-    data: PairData, options: DataOptions, where: Callable[[int], str] = "row {}".format
+    data: PairData,
+    options: DataOptions,
+    where: Callable[[int], str] = "row {}".format,
+    guided: Guides | None = None,
 ) -> TrainingData:
-    """Encoded pairs in the order that ``options`` name."""
+    """Encoded pairs in the order that ``options`` name; ``guided``: with these links."""
     plan = Plan(
         source_lengths=data.source.lengths,
         target_lengths=data.target.lengths,
@@ -86,19 +100,24 @@ def training_data(
         batch_tokens=options.batch_tokens,
         window=options.window,
     )
+    made = partial(collate, data)
     return TrainingData(
-        plan=plan, collate=partial(collate, data), digest=_digest(data), where=where
+        plan=plan,
+        collate=made if guided is None else lambda rows_B: guided.beside(made(rows_B), rows_B),
+        digest=_digest(data, guided),
+        where=where,
     )
 
 
-def _digest(data: PairData) -> str:
+def _digest(data: PairData, guided: Guides | None) -> str:
     """SHA-256 of all ids and lengths: a run does not go on with other data unnoticed.
 
     Piece by piece and in one type each, so that it is the same in memory and on disk.
     """
     digest = hashlib.sha256()
     copies = () if data.copies is None else (data.copies.ids,)
-    for side in (data.source, data.target, *copies):
+    links = () if guided is None else (guided.links,)
+    for side in (data.source, data.target, *copies, *links):
         for array, dtype in ((side.ids, "<i4"), (side.offsets, "<i8")):
             for start in range(0, len(array), PIECE):
                 digest.update(array[start : start + PIECE].astype(dtype).data)
@@ -123,11 +142,13 @@ def fit(
     A streamed ``train`` has its ids in ``folder``, where a resumed run finds them.
     """
     run = translator.run
+    check_guided(translator, train)
     data, places = _encoded(train, translator.codec, folder, run.data.on_long)
+    guided = _guides(translator, train, data) if run.training.guided_weight else None
     validate = validator(translator, dev) if dev is not None and len(dev) else None
     return train_network(
         translator.network,
-        training_data(data, run.data, places),
+        training_data(data, run.data, places, guided),
         validate,
         optim=run.optim,
         options=run.training,
@@ -161,9 +182,51 @@ def _encoded(
 
 def _places(train: Corpus, data: InMemory) -> Callable[[int], str]:
     """Row of the encoded data -> ``file:line``, rows that were left out counted in."""
+    kept = _kept(train, data)
+    return lambda row: train.where(kept[row])
+
+
+def _kept(train: Corpus, data: InMemory) -> Sequence[int]:
+    """Row of the encoded data -> row of the corpus."""
     dropped = set(data.dropped)
-    kept = [row for row in range(len(train)) if row not in dropped] if dropped else None
-    return lambda row: train.where(row if kept is None else kept[row])
+    rows = range(len(train))
+    return [row for row in rows if row not in dropped] if dropped else rows
+
+
+def check_guided(translator: Translator, train: Train) -> None:
+    """Refuses to guide a model that does not attend, or by links that are not there.
+
+    Raises:
+        UsageError: says which.
+    """
+    weight = translator.run.training.guided_weight
+    if not weight:
+        return
+    if train.links is None:
+        raise UsageError(
+            f"`training.guided_weight` ({weight:g}) needs pairs with links, and {train.name} has "
+            "none.",
+            hint="--links FILE (fast_align's format) or --links-column 3; in Python "
+            "jumok.load(path, links_column=3).",
+        )
+    network: Any = translator.network
+    if not any(spec.is_weights for spec in network.maps):
+        raise UsageError(
+            f"links guide attention, and the model {translator.name} has none.",
+            hint="leave the links out, or set training.guided_weight to 0.",
+        )
+
+
+def _guides(translator: Translator, train: Train, data: PairData) -> Guides:
+    """The links of the rows that are trained on; DataError with ``file:line``."""
+    assert isinstance(train, Corpus) and isinstance(data, InMemory) and train.links is not None
+    codec, counted = translator.codec, translator.run.data.links_count
+    found = []
+    for row in _kept(train, data):
+        source, target, where = train[row]
+        sides = (source, codec.source_tokens(source)), (target, codec.target_tokens(target))
+        found.append(symbol_links(train.links[row], *sides, counted=counted, where=where))
+    return guides(found)
 
 
 def validator(translator: Translator, dev: Corpus) -> Callable[[nn.Module], Mapping[str, float]]:

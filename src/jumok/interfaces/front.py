@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from jumok.interfaces.ensembles import ensemble, load_ensemble
 from jumok.interfaces.fitting import codec_of, make_translator
 from jumok.interfaces.fitting import fit as fit_translator
 from jumok.interfaces.streaming import StreamedCorpus, Train
-from jumok.interfaces.translator import Translator
+from jumok.interfaces.translator import NO_MODELS, Translator
 from jumok.interfaces.work.evaluating import evaluate_model
-from jumok.interfaces.work.planning import traits_of
+from jumok.interfaces.work.planning import guided_preset, traits_of
+from jumok.models import Own, entry, with_own
 from jumok.models.ensemble import Average
 from jumok.recipes.options import run_config
-from jumok.recipes.rule import choose
+from jumok.recipes.rule import choose, suited
 from jumok.training.events import Done, Event, Validation
 
 __all__ = ["History", "build", "ensemble", "evaluate", "fit", "load_model"]
@@ -39,21 +40,30 @@ class History:
         return [dict(e.scores) for e in self.events if isinstance(e, Validation)]
 
 
-def build(name: str, train: Train, **options: Any) -> Translator:
+def build(
+    name: str | tuple[str, type, Callable[..., Any]], train: Train, **options: Any
+) -> Translator:
     """An untrained model for a corpus: its vocabularies and an ordinary ``nn.Module`` inside.
 
+    ``name`` is one of jumok's models, or one of your own: ``("mine", Config, Class)``.
     ``options`` are keys of the configuration: those of the model by their plain name
     (``hidden_size=256``), others by section (``optim={"lr": 3e-4}``). What is not said follows
     the written rule on the data (``jumok.recipes.rule``). Raises ConfigError with the nearest
     name for an unknown one.
     """
+    own: dict[str, Own] = {}
+    if not isinstance(name, str):
+        name, config_class, model_class = name
+        own = {name: (config_class, model_class)}
+    models = with_own(own)
     names = ("data", "optim", "training", "search")
     sections: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
     traits, _ = traits_of(train, sections.get("data", {}))
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
-    preset = config.merge(choice.preset, {})
-    run = run_config(name, preset=preset, file={**sections, "model": options})
-    return make_translator(name, run, codec_of(train, run.data), train)
+    preset = suited(choice.preset, entry(name, models).config)
+    preset = config.merge(preset, guided_preset(train))
+    run = run_config(name, preset=preset, file={**sections, "model": options}, models=models)
+    return make_translator(name, run, codec_of(train, run.data), train, models=models)
 
 
 def fit(
@@ -108,10 +118,12 @@ def load_model(
     *,
     device: str = "cpu",
     average: Average = "probabilities",
+    models: Mapping[str, Own] = NO_MODELS,
 ) -> Translator:
     """The model in a folder, verified first; of several folders the models as one (``ensemble``).
 
-    Raises ModelFolderError, and UsageError for models that cannot answer together.
+    ``models`` as in ``Translator.load``. Raises ModelFolderError, and UsageError for models that
+    cannot answer together.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
-    return load_ensemble(paths, device=device, average=average)
+    return load_ensemble(paths, device=device, average=average, models=models)

@@ -14,7 +14,7 @@ from torch import nn
 from jumok import config
 from jumok.data.codec_files import codec_files, codec_from_files
 from jumok.data.encoded import PairCodec
-from jumok.errors import ConfigError, ModelFolderError
+from jumok.errors import ConfigError, ModelFolderError, did_you_mean
 from jumok.models import MODELS, Entry, entry
 from jumok.recipes.options import RunConfig, model_name_in, run_to_toml
 from jumok.store import Folder, dump_tensors, open_folder, specs
@@ -44,7 +44,7 @@ class Parts:
 
 def make_network(name: str, cfg: Any, codec: PairCodec, *, models: Models = MODELS) -> nn.Module:
     """The untrained network of the model ``name`` with the configuration ``cfg``."""
-    found = models[name] if name in models else entry(name)
+    found = entry(name, models)
     sizes = (len(codec.source_vocabulary), len(codec.target_vocabulary))
     network: nn.Module = found.model(cfg, *sizes)
     return network
@@ -87,11 +87,23 @@ def load_parts(path: str | Path, *, device: str = "cpu", models: Models = MODELS
     )
 
 
+def _known(name: str, models: Models, where: str) -> Entry:
+    if name not in models:
+        raise ModelFolderError(
+            f"{where}: this model folder needs the model {name!r}, which is not one of jumok's."
+            f"{did_you_mean(name, models)}",
+            hint="if it is your own: --model-file FILE.py names the file that has it; in Python "
+            f"load_model(path, models={{{name!r}: (Config, Class)}}). Else it may be from a newer "
+            "version of jumok.",
+        )
+    return models[name]
+
+
 def _run(mapping: Mapping[str, Any], where: str, models: Models) -> tuple[str, RunConfig]:
     name = model_name_in(mapping)
     if name is None:
         raise ConfigError(f"{where}: [model] has no name.")
-    found = models[name] if name in models else entry(name)
+    found = _known(name, models, where)
     section = {key: value for key, value in mapping["model"].items() if key != "name"}
     types = {"model": found.config}
     run = config.from_dict(RunConfig, {**mapping, "model": section}, where=where, types=types)

@@ -36,18 +36,24 @@ class Reading:
     """Take pairs with an empty source or target, which are bad lines otherwise."""
     strip: bool = False
     """Drop white space at the beginning and the end of every text."""
+    tags_column: str | None = None
+    """A third column, of tags that belong to the source: a number, a name or a key."""
+    tag_sep: str = ";"
+    """What stands between two tags."""
     format: Literal["tsv", "csv", "jsonl"] | None = None
     """What the files are, if their names do not say it; tsv knows no quotes, csv does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the work runs on."""
+    """What the work runs on, and with which code."""
 
     threads: int | None = None
     """Threads to compute with; the default is what torch chooses."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    model_file: str | None = None
+    """A Python file with models of your own, MODELS = {"mine": (Config, Class)}; it is run."""
 
 
 @dataclass(frozen=True, kw_only=True)

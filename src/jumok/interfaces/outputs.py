@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from jumok.data.encoded import PairCodec
+from jumok.data.tags import is_tag, name_of
 from jumok.interfaces.attention import Attention
 from jumok.records import AttentionMap, AttentionTrace, Hypothesis, MapSpec, Token
 from jumok.search import replace_unknown
@@ -86,7 +87,12 @@ def _fill(
     """Position -> what stands there in the place of an unknown symbol."""
     symbols = codec.symbols(hypothesis.ids_T, own)
     words = [token.text for token in source_tokens if not token.special]
-    filled = replace_unknown(hypothesis.ids_T, symbols, words, hypothesis.weights_TS)
+    weights_TS = hypothesis.weights_TS
+    if weights_TS is not None:  # a tag says what to write and is not written itself
+        tags = [s for s, word in enumerate(words) if is_tag(word)]
+        weights_TS = weights_TS.copy()
+        weights_TS[:, tags] = 0
+    filled = replace_unknown(hypothesis.ids_T, symbols, words, weights_TS)
     pairs = zip(symbols, filled, strict=True)
     return {t: new for t, (old, new) in enumerate(pairs) if new != old}
 
@@ -109,7 +115,7 @@ def _trace(
     return AttentionTrace(
         source_text=source,
         target_text=written[0],
-        source=tuple(source_tokens[:width]),
+        source=tuple(replace(t, text=name_of(t.text)) for t in source_tokens[:width]),
         target=tuple(written[1]),
         maps=tuple(
             AttentionMap(name=name, kind=kinds[name], values_TS=_cut(values, kinds[name], width))
@@ -148,6 +154,6 @@ def _alternatives(hypothesis: Hypothesis, codec: PairCodec, own: Sequence[str]) 
     if ids_TK is None or logprobs_TK is None:
         return ()
     return tuple(
-        tuple(zip(codec.symbols(ids_K, own), map(float, logprobs_K), strict=True))
+        tuple(zip(map(name_of, codec.symbols(ids_K, own)), map(float, logprobs_K), strict=True))
         for ids_K, logprobs_K in zip(ids_TK, logprobs_TK, strict=True)
     )

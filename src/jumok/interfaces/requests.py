@@ -50,6 +50,10 @@ class TrainRequest:
     languages: str | None = None
     """For ``@dates``: ``all``, or names with commas."""
     force: bool = False
+    links: str | None = None
+    """Links of the training pairs, line for line: they guide attention."""
+    links_column: str | None = None
+    """The same as a column of the training pairs."""
     tensorboard: str | None = None
     """A folder for TensorBoard's scalars."""
     reading: Reading = field(default_factory=Reading)

@@ -27,6 +27,7 @@ from jumok.data.counter import draw, key
 from jumok.data.encoded import OnLong, PairCodec
 from jumok.data.options import Paths, Record
 from jumok.data.split import Rates, Side, position
+from jumok.data.tags import plain
 from jumok.errors import DataError, UsageError
 
 __all__ = ["CACHE", "StreamedCorpus", "Train", "discard", "divide", "sample_of", "streams"]
@@ -96,6 +97,20 @@ class StreamedCorpus:
         return _Texts(self, 1)
 
     @property
+    def tags(self) -> str | None:
+        """As of a corpus."""
+        return self.sample.tags
+
+    @property
+    def links(self) -> None:
+        """None: links are held in memory."""
+
+    @property
+    def plain_sources(self) -> _Texts:
+        """The sources without their tags."""
+        return _Texts(self, 1, plain if self.tags is not None else str)
+
+    @property
     def targets(self) -> _Texts:
         return _Texts(self, 2)
 
@@ -107,7 +122,7 @@ class StreamedCorpus:
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """``(source, target)`` of every row."""
-        return ((source, target) for _, source, target in self.records())
+        return ((source, target) for _, source, target, _ in self.records())
 
     def _check_unchanged(self) -> None:
         if _stamp(self.pair_stream.path) != self.stamp:
@@ -158,7 +173,7 @@ class StreamedCorpus:
         """Walks to the row: messages are rare, and line numbers would be 8 bytes each."""
 
         def fits(record: Record) -> bool:
-            coded = next(codec.encode_pairs([record[1:]], on_long="drop"))
+            coded = next(codec.encode_pairs([record[1:3]], on_long="drop"))
             return not isinstance(coded, int)
 
         kept = filter(fits, self.records()) if some_dropped else self.records()
@@ -172,11 +187,14 @@ Train: TypeAlias = Corpus | StreamedCorpus
 class _Texts:
     """One column of a streamed corpus, as often as it is walked through."""
 
-    def __init__(self, corpus: StreamedCorpus, column: int) -> None:
-        self._corpus, self._column = corpus, column
+    def __init__(
+        self, corpus: StreamedCorpus, column: int, look: Callable[[str], str] = str
+    ) -> None:
+        self._corpus, self._column, self._look = corpus, column, look
 
     def __iter__(self) -> Iterator[str]:
-        return (str(record[self._column]) for record in self._corpus.records())
+        records = self._corpus.records()
+        return (self._look(str(record[self._column])) for record in records)
 
 
 def sample_of(train: Train) -> Corpus:
@@ -201,8 +219,14 @@ def divide(
     Raises:
         DataError, UsageError: as ``Corpus.split``; the file changes while it is read.
     """
+    if pairs.options.links is not None or pairs.options.links_column is not None:
+        raise UsageError(
+            "links guide attention in training that is held in memory, and this corpus streams "
+            "from disk.",
+            hint="--data.stream false holds it in memory; or leave the links out.",
+        )
     stamp = _stamp(pairs.path)
-    positions = array("d", (position(source, seed) for _, source, _ in pairs.records()))
+    positions = array("d", (position(source, seed) for _, source, *_ in pairs.records()))
     notes = pairs.notes
     if not positions:
         raise DataError("no pairs in it.", where=pairs.name, hint=" ".join(notes) or None)
@@ -276,6 +300,7 @@ class _Part:
             notes=notes,
             line_numbers=self.numbers,
             file=pairs.file,
+            tags=None if pairs.options.tags is None else pairs.options.tag_sep,
         )
 
 

@@ -18,7 +18,7 @@ from jumok.engine import TorchEngine
 from jumok.errors import DataError, UsageError
 from jumok.interfaces.model_files import Parts, files_of, load_parts
 from jumok.interfaces.outputs import Translation, as_translation
-from jumok.models import MODELS, Entry
+from jumok.models import Own, with_own
 from jumok.recipes.options import RunConfig
 from jumok.records import Hypothesis, Source, Token
 from jumok.search import SearchOptions, search
@@ -26,8 +26,9 @@ from jumok.search import score as score_given
 from jumok.search.batches import like_length
 from jumok.store import save_folder
 
-__all__ = ["Translator", "hashes"]
+__all__ = ["NO_MODELS", "Translator", "hashes"]
 
+NO_MODELS: Mapping[str, Own] = {}
 ROUND = 16
 """Batches that are read ahead, so that sources of like length can be decoded together."""
 
@@ -59,13 +60,14 @@ class Translator:
 
     @classmethod
     def load(
-        cls, path: str | Path, *, device: str = "cpu", models: Mapping[str, Entry] = MODELS
+        cls, path: str | Path, *, device: str = "cpu", models: Mapping[str, Own] = NO_MODELS
     ) -> Translator:
-        """The model in the folder ``path``; ``models`` names those of your own.
+        """The model in the folder ``path``; ``models`` are those of your own, by their names:
+        ``{"mine": (Config, Class)}``. Nothing in a folder can name code.
 
         Raises ModelFolderError where it is missing, damaged or newer than this code.
         """
-        parts = load_parts(path, device=device, models=models)
+        parts = load_parts(path, device=device, models=with_own(models))
         return cls(
             network=parts.network,
             codec=parts.codec,
@@ -215,7 +217,11 @@ class Translator:
     def _encode_alone(self, text: str, number: int) -> None:
         try:
             self.codec.encode_source([text])
-        except DataError:
+        except DataError as error:
+            if self.codec.tags is not None and text and "\t" not in text:
+                raise DataError(
+                    error.message, where=f"line {number}", excerpt=text, hint=error.hint
+                ) from None
             length, limit = len(self.codec.source_tokens(text)), self.codec.max_source
             raise DataError(
                 f"the text has {length:,} symbols with its end, but this model takes {limit:,}.",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, TypeAlias
 
-from jumok.errors import ConfigError, did_you_mean
+from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
@@ -16,7 +16,7 @@ from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
 from jumok.models.sutskever import Sutskever, SutskeverConfig
 from jumok.models.transformer import Transformer, TransformerConfig
 
-__all__ = ["MODELS", "Entry", "entry"]
+__all__ = ["MODELS", "Entry", "Own", "entry", "with_own"]
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,51 @@ MODELS: dict[str, Entry] = {
 }
 
 
-def entry(name: str) -> Entry:
+Own: TypeAlias = tuple[type, Callable[..., Any]] | Entry
+"""A model of the user's: its configuration class and its class, or a whole entry."""
+
+
+def entry(name: str, models: Mapping[str, Entry] = MODELS) -> Entry:
     """The entry called ``name``, or a ConfigError with the nearest one."""
-    if name not in MODELS:
+    if name not in models:
         raise ConfigError(
-            f"there is no model called {name!r}.{did_you_mean(name, MODELS)}",
-            hint=f"models: {', '.join(MODELS)}.",
+            f"there is no model called {name!r}.{did_you_mean(name, models)}",
+            hint=f"models: {', '.join(models)}.",
         )
-    return MODELS[name]
+    return models[name]
+
+
+def with_own(models: Mapping[str, Own]) -> dict[str, Entry]:
+    """``MODELS`` and the user's own beside them: ``{"mine": (Config, Class)}``.
+
+    Raises:
+        UsageError: a name that jumok uses, or something that is no configuration and class.
+    """
+    own = {name: _own_entry(name, model) for name, model in models.items()}
+    taken = [name for name in own if name in MODELS and MODELS[name] != own[name]]
+    if taken:
+        raise UsageError(
+            f"{taken[0]!r} is a model of jumok's own.",
+            hint="call yours otherwise; a model folder says its model by this name.",
+        )
+    return {**MODELS, **own}
+
+
+def _own_entry(name: str, model: Own) -> Entry:
+    match model:
+        case Entry():
+            found = model
+        case (type() as config, made) if callable(made):
+            found = Entry(config, made, f"a model of your own: {made.__name__}")
+        case _:
+            raise UsageError(
+                f"the model {name!r} must be a configuration class and a model class, not "
+                f"{model!r}.",
+                hint='such as {"mine": (MineConfig, Mine)}.',
+            )
+    if not is_dataclass(found.config):
+        raise UsageError(
+            f"the configuration {found.config.__name__} of the model {name!r} is no dataclass.",
+            hint="@dataclass(frozen=True, kw_only=True) above it; its fields are --model.FIELD.",
+        )
+    return found

@@ -10,7 +10,7 @@ from jumok import config
 from jumok.data.encoded import OnLong
 from jumok.data.text import Form
 from jumok.errors import ConfigError
-from jumok.models import entry
+from jumok.models import MODELS, Entry, entry
 from jumok.search.options import SearchOptions
 from jumok.training.options import Optim, Training
 
@@ -53,6 +53,9 @@ class DataOptions:
     none = where the files are larger than 512 MiB (128 MiB gzipped)."""
     seed: int = 0
     """Names the order of the pairs."""
+    links_count: Literal["word", "symbol"] = "word"
+    """What the positions of given links count: words between spaces, as aligners do, or the
+    model's symbols."""
     validation_rows: int = 2000
     """Most rows of dev that are decoded to choose the model."""
 
@@ -75,16 +78,17 @@ def run_config(
     file: Mapping[str, Any] | None = None,
     flags: Mapping[str, str] | None = None,
     where: str = "",
+    models: Mapping[str, Entry] = MODELS,
 ) -> RunConfig:
     """Flags over a file over a preset over the model's own preset; ConfigError as in config.
 
     A model may know better than ``preset``, which is a rule for all: ``Entry.over_rule``. Who
     chooses by an error rate wants the lowest, unless ``lower_is_better`` is said.
     """
-    found = entry(model_name)
+    found = entry(model_name, models)
     base = config.merge({"model": dict(found.preset)}, dict(preset or {}))
     base = config.merge(base, found.over_rule)
-    said = asked_of(model_name, file=file or {}, flags=flags or {}, where=where)
+    said = asked_of(model_name, file=file or {}, flags=flags or {}, where=where, models=models)
     if said.get("training", {}).get("choose_by") in ERROR_RATES:
         base = config.merge(base, {"training": {"lower_is_better": True}})
     return config.build(
@@ -98,13 +102,18 @@ def run_config(
 
 
 def asked_of(
-    model_name: str, *, file: Mapping[str, Any], flags: Mapping[str, str], where: str = ""
+    model_name: str,
+    *,
+    file: Mapping[str, Any],
+    flags: Mapping[str, str],
+    where: str = "",
+    models: Mapping[str, Entry] = MODELS,
 ) -> dict[str, Any]:
     """What flags over a file say for this model, nested and typed; ConfigError for a wrong key.
 
     It needs no data, so it comes before they are read.
     """
-    types = {"model": entry(model_name).config}
+    types = {"model": entry(model_name, models).config}
     return config.read(RunConfig, file=_without_name(file), flags=flags, where=where, types=types)
 
 

@@ -21,10 +21,10 @@ Sources of 25 words' pieces and more (subword units) get twice the hidden size, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["DEFAULT_MODEL", "Choice", "Traits", "choose"]
+__all__ = ["DEFAULT_MODEL", "Choice", "Traits", "choose", "suited"]
 
 DEFAULT_MODEL = "luong-fast"
 
@@ -108,6 +108,13 @@ def choose(traits: Traits, *, bf16: bool = False) -> Choice:
         "search": {"max_length": max(64, round(6 * traits.target_symbols))},
     }
     return Choice(model_name=DEFAULT_MODEL, preset=preset, reasons=_reasons(traits, preset))
+
+
+def suited(preset: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """``preset`` without what it says of a model and this configuration does not have."""
+    known = {field.name for field in fields(config)}
+    model = {key: value for key, value in preset["model"].items() if key in known}
+    return {**preset, "model": model}
 
 
 def _reasons(traits: Traits, preset: Mapping[str, Any]) -> tuple[str, ...]:

@@ -89,7 +89,8 @@ class Training:
     label_smoothing: float = 0.0
     """Share of the likelihood that is spread evenly over the vocabulary."""
     guided_weight: float = 0.0
-    """Weight of the guided-alignment term; the batches must carry links."""
+    """Weight of the guided-alignment term (Chen et al. 2016); only pairs with links have it. Where
+    training has links and nothing is said, 0.05 (Garg et al. 2019)."""
     coverage_weight: float = 0.0
     """Weight of the coverage loss: attention that goes where it has been (See 2017, eq. 12)."""
     r_drop: float = 0.0

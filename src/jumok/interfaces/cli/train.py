@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from jumok.interfaces.cli.groups import (
 from jumok.interfaces.cli.progress import Progress
 from jumok.interfaces.cli.streams import json_line, say
 from jumok.interfaces.options import Machine, Reading
+
+if TYPE_CHECKING:
+    from jumok.interfaces.work.ending import Ending
 
 EXAMPLES = (
     "jumok train @reverse --time 3s --out runs/reverse",
@@ -39,6 +42,8 @@ def train(
     precision: Literal["auto", "float32", "bf16"] | None = None,
     languages: str | None = None,
     force: bool = False,
+    links: str | None = None,
+    links_column: str | None = None,
     tensorboard: str | None = None,
     quiet: bool = False,
     json: bool = False,
@@ -83,6 +88,11 @@ def train(
         For @dates: all, or names with commas such as ko,en,de.
     force
         Replace the model in the output folder.
+    links
+        Links of the training pairs, "0-0 1-2" line for line as fast_align writes them: attention
+        is guided by them (--training.guided_weight, 0.05 by default).
+    links_column
+        The same as a column of the training pairs: a number, a name or a key.
     tensorboard
         A folder to which losses and scores are written for TensorBoard, too.
     quiet
@@ -108,12 +118,22 @@ def train(
         precision=precision,
         languages=languages,
         force=force,
+        links=links,
+        links_column=links_column,
         tensorboard=tensorboard,
         reading=reading,
         machine=machine,
     )
     with Progress(json=json, quiet=quiet) as progress:
         result = running.train(request, progress)
+    _show(result, json)
+    for line in result.files:
+        progress.tell(line)
+    return 0
+
+
+def _show(result: Ending, json: bool) -> None:
+    """The scores on standard output."""
     if json:
         scores = {name: found.to_dict() for name, found in result.scores.items()}
         json_line(
@@ -126,6 +146,3 @@ def train(
         )
     else:
         say(result.report)
-    for line in result.files:
-        progress.tell(line)
-    return 0

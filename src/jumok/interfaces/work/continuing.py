@@ -11,16 +11,20 @@ from torch import nn
 from jumok import config, kernels
 from jumok.data.building import build_vocabulary
 from jumok.data.encoded import PairCodec
+from jumok.data.tags import name_of
 from jumok.data.text import normalise
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
 from jumok.errors import UsageError
 from jumok.interfaces.fitting import make_translator
 from jumok.interfaces.model_files import make_network
+from jumok.interfaces.own_models import own_models
 from jumok.interfaces.requests import TrainRequest
-from jumok.interfaces.streaming import Train
+from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work.planning import refuse_together
+from jumok.interfaces.work.lengths import same_tags
+from jumok.interfaces.work.planning import GUIDED, refuse_together
+from jumok.models import with_own
 from jumok.recipes.rule import Traits, choose
 
 __all__ = ["LEARNT", "grown", "old_model", "started_from"]
@@ -41,11 +45,13 @@ def old_model(request: TrainRequest, flags: Mapping[str, str]) -> Translator:
         ConfigError: an unknown key, or a wrong value.
         UsageError: a key that would make another model of it.
     """
-    old = Translator.load(str(request.start_from))
+    own = own_models(request.machine.model_file)
+    old = Translator.load(str(request.start_from), models=own)
     refuse_together(request, old.name)
     asked = config.override(old.run, {**flags, **request.keys})
     if asked.model != old.run.model:
-        _shapes(old, make_network(old.name, asked.model, old.codec), request)
+        network = make_network(old.name, asked.model, old.codec, models=with_own(own))
+        _shapes(old, network, request)
     for key in request.keys:
         section, _, name = key.partition(".")
         if section == "data" and name in OF_THE_CODEC:
@@ -80,6 +86,7 @@ def started_from(
     Configuration and weights are the old model's; schedule and length of training follow the
     new data. Weights of symbols that are new are drawn as for a new model.
     """
+    same_tags(sample_of(train), old.codec)
     codec = grown(old.codec, train, tell)
     unit = old.run.data.source_unit
     traits = Traits(
@@ -93,10 +100,12 @@ def started_from(
     kept = {
         "training.max_epochs": str(rule["max_epochs"]),
         "training.patience": str(rule["patience"]),
+        "training.guided_weight": str(0.0 if train.links is None else GUIDED),
     }
     run = config.override(old.run, {**kept, **flags, **request.keys})
     codec = replace(codec, max_source=run.data.max_source, max_target=run.data.max_target)
-    fresh = make_translator(old.name, run, codec, train)
+    models = with_own(own_models(request.machine.model_file))
+    fresh = make_translator(old.name, run, codec, train, models=models)
     _inherit(old, fresh)
     tell(f"going on from {request.start_from} ({old.name}) with {len(train):,} pairs.")
     return fresh
@@ -122,7 +131,7 @@ def grown(codec: PairCodec, train: Train, tell: Callable[[str], None]) -> PairCo
             continue
         found[side] = vocabulary.grow(fresh) if fresh else vocabulary
         if fresh:
-            shown = " ".join(list(fresh)[:10])
+            shown = " ".join(map(name_of, list(fresh)[:10]))
             tell(f"{side}: the vocabulary grows by {len(fresh)} symbols: {shown}")
     return replace(codec, source_vocabulary=found["source"], target_vocabulary=found["target"])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jumok.data.corpus import Corpus, load, parse_columns, stream
 from jumok.data.encoded import PairCodec
-from jumok.data.options import Paths
+from jumok.data.options import Paths, parse_column
 from jumok.data.report import DataReport, report
 from jumok.data.split import MIN_SOURCES, distinct_sources
 from jumok.data.tasks import TaskData, parse
@@ -39,8 +39,17 @@ def is_task(data: Sequence[str]) -> bool:
     return len(data) == 1 and data[0].startswith("@")
 
 
-def read_pairs(data: Sequence[str], reading: Reading, *, form: Form = "NFC") -> Corpus:
-    """One file of pairs or two parallel files; of a built-in task its test pairs."""
+def read_pairs(
+    data: Sequence[str],
+    reading: Reading,
+    *,
+    form: Form = "NFC",
+    links: Mapping[str, Any] = NO_OPTIONS,
+) -> Corpus:
+    """One file of pairs or two parallel files; of a built-in task its test pairs.
+
+    ``links``: where those of the pairs are, as ``load`` is told.
+    """
     if not data:
         raise UsageError(
             "which pairs? Name a file of pairs, two parallel files, or a built-in task.",
@@ -48,7 +57,7 @@ def read_pairs(data: Sequence[str], reading: Reading, *, form: Form = "NFC") -> 
         )
     if is_task(data):
         return parse(data[0])().test
-    return load(_paths(data), **_how(reading, form))
+    return load(_paths(data), **_how(reading, form), **links)
 
 
 def _paths(data: Sequence[str]) -> Paths:
@@ -69,6 +78,8 @@ def _how(reading: Reading, form: Form) -> dict[str, Any]:
         "empty": "keep" if reading.keep_empty else "refuse",
         "strip": reading.strip,
         "format": reading.format,
+        "tags": None if reading.tags_column is None else parse_column(reading.tags_column),
+        "tag_sep": reading.tag_sep,
     }
 
 
@@ -81,6 +92,7 @@ def three_ways(
     seed: int = 0,
     form: Form = "NFC",
     task_options: Mapping[str, Any] = NO_OPTIONS,
+    links: Mapping[str, Any] = NO_OPTIONS,
 ) -> TaskData:
     """Train, dev and test: what is not given is held out of ``data`` by a hash of the source.
 
@@ -88,6 +100,8 @@ def three_ways(
     on, and the score at the end is dev's, called what it is.
     """
     if is_task(data):
+        if links:
+            raise UsageError(f"links are given for files of pairs, and {data[0]} is none.")
         made = parse(data[0])(**task_options)
         return TaskData(
             train=made.train,
@@ -96,7 +110,7 @@ def three_ways(
             extra=made.extra,
             about=made.about,
         )
-    whole = read_pairs(data, reading, form=form)
+    whole = read_pairs(data, reading, form=form, links=links)
     given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
     return _divided(whole, given[0], given[1], seed)
 
@@ -109,11 +123,12 @@ def streamed_ways(
     *,
     seed: int = 0,
     form: Form = "NFC",
+    links: Mapping[str, Any] = NO_OPTIONS,
 ) -> tuple[TaskData, StreamedCorpus]:
     """As ``three_ways`` for files; of train there is a sample in memory, and the stream."""
     given = [read_pairs(side, reading, form=form) if side else None for side in (dev, test)]
     sizes = _held_out(given[0] is not None, given[1] is not None)
-    whole = stream(_paths(data), **_how(reading, form))
+    whole = stream(_paths(data), **_how(reading, form), **links)
     train, held_dev, held_test = divide(whole, seed, **sizes)
     made = TaskData(
         train=train.sample,
@@ -184,7 +199,7 @@ def _described(made: TaskData, rows: int | None = None) -> DataReport:
     found = report_on(made, max_length=MOST_CHARACTERS)
     chosen = [
         f"jumok train would take the {side}'s symbols to be {unit}, because {reason}."
-        for side, texts in (("source", made.train.sources), ("target", made.train.targets))
+        for side, texts in (("source", made.train.plain_sources), ("target", made.train.targets))
         for unit, _, reason in [choose_unit(texts, rows)]
     ]
     sample = [sample_note(len(made.train), rows)] if rows > len(made.train) else []

@@ -11,6 +11,7 @@ from jumok.errors import UsageError
 from jumok.interfaces.ensembles import folders_in, load_ensemble
 from jumok.interfaces.options import Ensembling, Machine, Searching, at_terminal
 from jumok.interfaces.outputs import Translation
+from jumok.interfaces.own_models import own_models
 from jumok.interfaces.requests import ScoreRequest, TranslateRequest
 from jumok.interfaces.translator import ROUND, Translator
 from jumok.interfaces.work.corpora import read_pairs
@@ -67,8 +68,12 @@ def open_model(
         if machine.threads < 1:
             raise UsageError(f"--threads ({machine.threads}) must be at least 1.")
         torch.set_num_threads(machine.threads)
-    device = device_of(machine)
-    return load_ensemble(folders_in(path), device=device, average=ensembling.average)
+    return load_ensemble(
+        folders_in(path),
+        device=device_of(machine),
+        average=ensembling.average,
+        models=own_models(machine.model_file),
+    )
 
 
 def device_of(machine: Machine) -> str:

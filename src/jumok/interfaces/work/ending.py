@@ -89,8 +89,14 @@ def end_run(
         scores=scores,
         baselines=baselines,
         report="\n".join([text, "", *(str(e.attention) for e in examples[:1])]).rstrip(),
-        files=(f"model: {folder}", *drawn, f'next: jumok inspect {folder} "{source}"'),
+        files=(f"model: {folder}", *drawn, f"next: jumok inspect {folder} {_quoted(source)}"),
     )
+
+
+def _quoted(text: str) -> str:
+    """As a shell takes it: a TAB can be typed nowhere else than in $'...'."""
+    written = text.replace("\\", "\\\\").replace("'", "\\'").replace("\t", "\\t")
+    return f"$'{written}'" if "\t" in text else f'"{text}"'
 
 
 def _test_sets(corpora: TaskData) -> dict[str, Corpus]:

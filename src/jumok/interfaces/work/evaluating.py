@@ -14,7 +14,7 @@ from jumok.interfaces.requests import EvaluateRequest
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.corpora import read_pairs
 from jumok.interfaces.work.decoding import open_model, search_options
-from jumok.interfaces.work.lengths import refuse_long
+from jumok.interfaces.work.lengths import refuse_long, same_tags
 from jumok.search import SearchOptions
 
 __all__ = ["Evaluation", "evaluate", "evaluate_model"]
@@ -90,6 +90,7 @@ def evaluate_model(
     resamples: int = 1000,
 ) -> Evaluation:
     """Free-running: every distinct source of ``corpus`` once, all its targets as references."""
+    same_tags(corpus, model.codec)
     accepted = corpus.references()
     sources, references = list(accepted), list(accepted.values())
     outputs = model.outputs(sources, options)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jumok.data.options import counted
+from jumok.data.tags import name_of
 from jumok.errors import UsageError
 from jumok.evaluation.table import align
 from jumok.interfaces.outputs import Translation
@@ -38,7 +39,7 @@ def inspect(request: InspectRequest, tell: Callable[[str], None] = lambda _: Non
     unknown = model.codec.unknown([text], [request.target] if request.target else [])
     for side, found in (("source", unknown.source), ("target", unknown.target)):
         if found:
-            shown = ", ".join(map(visible, list(found)[:10]))
+            shown = ", ".join(visible(name_of(symbol)) for symbol in list(found)[:10])
             tell(f"{side}: symbols that the model has never been trained on: {shown}")
     if request.target is not None:
         return model.score([(text, request.target)], alternatives=ALTERNATIVES, maps=True)[0]

@@ -9,9 +9,9 @@ from jumok.data.corpus import Corpus
 from jumok.data.encoded import OnLong, PairCodec
 from jumok.data.tasks import TaskData
 from jumok.data.text import normalise
-from jumok.errors import DataError
+from jumok.errors import DataError, UsageError
 
-__all__ = ["refuse_long", "within_limits"]
+__all__ = ["refuse_long", "same_tags", "within_limits"]
 
 MOST_SYMBOLS = 4
 """Symbols that one character can give: a piece for each of its bytes."""
@@ -62,6 +62,7 @@ def refuse_long(corpus: Corpus, codec: PairCodec, *, target: bool) -> None:
 
     ``target``: targets are read by the model too (scoring, aligning), not only compared with.
     """
+    same_tags(corpus, codec)
     found = _long(corpus, codec, ("source", "target") if target else ("source",))
     if found:
         first = found[0]
@@ -71,6 +72,31 @@ def refuse_long(corpus: Corpus, codec: PairCodec, *, target: bool) -> None:
             where=corpus.where(first.row),
             hint=f"split it, or leave such pairs out ({len(found):,} of {len(corpus):,} here): "
             f"--max-characters {first.limit - 1} --skip-long",
+        )
+
+
+def same_tags(corpus: Corpus, codec: PairCodec) -> None:
+    """Refuses pairs that have tags, or have none, where it is the other way with the model.
+
+    Raises:
+        UsageError: says which, and what names their column.
+    """
+    if codec.tags is None and corpus.tags is not None:
+        raise UsageError(
+            f"the model reads no tags, but those of {corpus.name} were asked for.",
+            hint="leave out --tags-column, or train a model with it.",
+        )
+    if codec.tags is not None and corpus.tags not in (None, codec.tags):
+        raise UsageError(
+            f"the tags of {corpus.name} are read as separated by {corpus.tags!r}, those of the "
+            f"model by {codec.tags!r}.",
+            hint=f"--tag-sep {codec.tags!r}",
+        )
+    bare = codec.tags is not None and corpus.tags is None
+    if bare and any("\t" not in source for source in corpus.sources if source):
+        raise UsageError(
+            f"the model reads tags, and the sources of {corpus.name} have none.",
+            hint="--tags-column 3 names their column, or the source is lemma<TAB>tags itself.",
         )
 
 

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jumok import config, kernels
 from jumok.data.building import build_tokenizer
+from jumok.data.options import parse_column
 from jumok.data.text import Form
 from jumok.data.units import choose_unit
 from jumok.errors import UsageError
 from jumok.interfaces.fitting import SCORES
+from jumok.interfaces.own_models import name_in, own_models
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import Train, sample_of
 from jumok.interfaces.work.corpora import is_task
-from jumok.models import entry
+from jumok.models import MODELS, Entry, entry, with_own
 from jumok.recipes.options import RunConfig, asked_of, model_name_in, run_config
-from jumok.recipes.rule import DEFAULT_MODEL, Traits, choose
+from jumok.recipes.rule import DEFAULT_MODEL, Traits, choose, suited
 from jumok.recipes.tasks import preset_of
 
-__all__ = ["Asked", "ask", "choose_run", "flags_of", "refuse_together", "traits_of"]
+__all__ = [
+    "GUIDED",
+    "Asked",
+    "ask",
+    "choose_run",
+    "flags_of",
+    "guided_preset",
+    "links_of",
+    "refuse_together",
+    "traits_of",
+]
 
 NO_KEYS: Mapping[str, Any] = {}
+GUIDED = 0.05
+"""Weight of the guided term where links are given (lambda of Garg et al. 2019, section 4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +50,8 @@ class Asked:
     flags: Mapping[str, str]
     said: Mapping[str, Any]
     """Flags over file, nested and typed."""
+    models: Mapping[str, Entry] = field(default_factory=lambda: MODELS)
+    """jumok's and those of the user."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -62,11 +78,53 @@ def ask(request: TrainRequest) -> Asked:
     """
     file = config.read_toml(request.config) if request.config else {}
     flags = {**flags_of(request), **request.keys}
+    own = request.machine.model_file
+    models = with_own(own_models(own))
     name = request.model or model_name_in(file)
+    if name is None and own is not None:
+        name = _only_name(own)
     known = name or DEFAULT_MODEL  # whose keys the rule's choice would have
-    said = asked_of(known, file=file, flags=flags, where=request.config or "")
+    said = asked_of(known, file=file, flags=flags, where=request.config or "", models=models)
     _check_choice(said.get("training", NO_KEYS))
-    return Asked(name=name, file=file, flags=flags, said=said)
+    if not links_of(request) and said.get("training", NO_KEYS).get("guided_weight"):
+        raise UsageError(
+            "--training.guided_weight: there are no links to guide by.",
+            hint='--links FILE ("0-0 1-2", line for line) or --links-column 3 names them.',
+        )
+    return Asked(name=name, file=file, flags=flags, said=said, models=models)
+
+
+def _only_name(path: str) -> str:
+    found = name_in(path)
+    if found is None:
+        raise UsageError(
+            f"{path} has several models.",
+            hint=f"--model names one of them: {', '.join(own_models(path))}",
+        )
+    return found
+
+
+def links_of(request: TrainRequest) -> dict[str, Any]:
+    """Where the links of the training pairs are, as ``load`` is told."""
+    if request.links is not None and request.links_column is not None:
+        raise UsageError("--links and --links-column: links are in a file or in a column.")
+    if request.links is not None:
+        return {"links": request.links}
+    column = request.links_column
+    return {} if column is None else {"links_column": parse_column(column)}
+
+
+def guided_preset(train: Train) -> dict[str, Any]:
+    """What is suggested for pairs with links."""
+    return {} if train.links is None else {"training": {"guided_weight": GUIDED}}
+
+
+def guided_note(run: RunConfig) -> str:
+    """What becomes of the links, in a sentence."""
+    weight, unit = run.training.guided_weight, run.data.links_count
+    if not weight:
+        return "links are there and not used: training.guided_weight is 0."
+    return f"attention is guided by links between {unit}s, weight {weight:g}."
 
 
 def _check_choice(training: Mapping[str, Any]) -> None:
@@ -110,7 +168,7 @@ def traits_of(train: Train, asked: Mapping[str, Any]) -> tuple[Traits, tuple[str
     sizes: dict[str, int | None] = {}
     means: dict[str, float] = {}
     reasons: list[str] = []
-    for side, texts in (("source", sample.sources), ("target", sample.targets)):
+    for side, texts in (("source", sample.plain_sources), ("target", sample.targets)):
         given = asked.get(f"{side}_unit")
         chosen = choose_unit(texts, len(train))
         units[side] = given or chosen.unit
@@ -145,14 +203,23 @@ def choose_run(
     traits, reasons = traits_of(train, asked.data)
     choice = choose(traits, bf16=kernels.auto_precision() == "bf16")
     name = asked.name or choice.model_name
-    found = entry(name)
+    found = entry(name, asked.models)
     task = request.data[0].removeprefix("@") if is_task(request.data) else ""
-    preset = config.merge(choice.preset, preset_of(task, request.languages))
+    preset = suited(choice.preset, found.config)
+    preset = config.merge(preset, preset_of(task, request.languages))
+    preset = config.merge(guided_preset(train), preset)
     run = run_config(
-        name, preset=preset, file=asked.file, flags=asked.flags, where=request.config or ""
+        name,
+        preset=preset,
+        file=asked.file,
+        flags=asked.flags,
+        where=request.config or "",
+        models=asked.models,
     )
     _check_passes(run)
     ruled = choice.reasons if not task else (f"settings made for @{task} on top of the rule.",)
+    if train.links is not None:
+        tell(guided_note(run))
     for line in (*reasons, *ruled, *_as_asked(request, name, name != choice.model_name)):
         tell(line)
     own = [f"{s}.{k} {v}" for s, keys in found.over_rule.items() for k, v in keys.items()]

@@ -18,9 +18,10 @@ from jumok.data.text import Form
 from jumok.data.wording import data_lines
 from jumok.errors import Interrupted, ModelFolderError, UsageError
 from jumok.evaluation import Scores
-from jumok.interfaces.fitting import codec_of, fit, make_translator
+from jumok.interfaces.fitting import check_guided, codec_of, fit, make_translator
 from jumok.interfaces.model_files import load_parts
 from jumok.interfaces.options import Reading, at_terminal
+from jumok.interfaces.own_models import own_models
 from jumok.interfaces.requests import TrainRequest
 from jumok.interfaces.streaming import (
     CACHE,
@@ -42,7 +43,8 @@ from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import NO_SCORES, Ending, end_run
 from jumok.interfaces.work.lengths import within_limits
 from jumok.interfaces.work.pilot import pilot
-from jumok.interfaces.work.planning import ask, choose_run, flags_of, refuse_together
+from jumok.interfaces.work.planning import ask, choose_run, flags_of, links_of, refuse_together
+from jumok.models import with_own
 from jumok.recipes.tasks import size_of
 from jumok.store import latest_good
 from jumok.training.events import Event, Listener, Step, tensorboard
@@ -104,7 +106,7 @@ def _new(request: TrainRequest, folder: Path, watcher: Watcher) -> _Plan:
     name, run = choose_run(asked, request, train, watcher.tell)
     if run.data.source_unit in LEARNT or run.data.target_unit in LEARNT:
         watcher.tell(f"learning the pieces of {len(train):,} pairs ...")
-    translator = make_translator(name, run, codec_of(train, run.data), train)
+    translator = make_translator(name, run, codec_of(train, run.data), train, models=asked.models)
     return _plan(request, corpora, train, translator, folder, watcher)
 
 
@@ -127,6 +129,7 @@ def _plan(
     resume: bool = False,
 ) -> _Plan:
     """The plan, with dev and test as far as the model can read them."""
+    check_guided(translator, train)
     on_long, in_memory = translator.run.data.on_long, not isinstance(train, StreamedCorpus)
     fitting = within_limits(corpora, translator.codec, on_long, watcher.tell, train=in_memory)
     return _Plan(
@@ -215,12 +218,15 @@ def _corpora(request: TrainRequest, form: Form, stream: bool | None) -> tuple[Ta
         everything = request.languages == "all"
         options["languages"] = "all" if everything else request.languages.split(",")
     sides = (request.data, request.dev, request.test, request.reading)
+    links = links_of(request)
     if streams(request.data, stream):
-        return streamed_ways(*sides, seed=request.seed or 0, form=form)
+        return streamed_ways(*sides, seed=request.seed or 0, form=form, links=links)
     size = size_of(request.data[0].removeprefix("@"), request.languages)
     if is_task(request.data) and size is not None:
         options["n"] = size
-    corpora = three_ways(*sides, seed=request.seed or 0, form=form, task_options=options)
+    corpora = three_ways(
+        *sides, seed=request.seed or 0, form=form, task_options=options, links=links
+    )
     return corpora, corpora.train
 
 
@@ -288,6 +294,8 @@ def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dic
         "languages": request.languages,
         "seed": request.seed,
         "reading": asdict(request.reading),
+        "links": None if request.links is None else relative((request.links,))[0],
+        "links_column": request.links_column,
     }
     return {**files, REQUEST: json.dumps(record, indent=1, ensure_ascii=True).encode()}
 
@@ -314,7 +322,8 @@ def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
     def named(names: list[str]) -> tuple[str, ...]:
         return tuple(n if n.startswith(("@", "-")) else os.path.normpath(folder / n) for n in names)
 
-    parts = load_parts(found.folder.path)
+    models = with_own(own_models(request.machine.model_file))
+    parts = load_parts(found.folder.path, models=models)
     refuse_together(request, parts.name)
     again = replace(
         request,
@@ -324,8 +333,10 @@ def _resumed(request: TrainRequest, watcher: Watcher) -> _Plan:
         languages=record["languages"],
         seed=record["seed"],
         reading=Reading(**record["reading"]),
+        links=request.links or (named([record["links"]])[0] if record.get("links") else None),
+        links_column=request.links_column or record.get("links_column"),
     )
     run = config.override(parts.run, {**flags_of(replace(again, seed=None)), **request.keys})
     corpora, train = _read(again, parts.codec.normalisation, run.data.stream, folder, watcher)
-    translator = make_translator(parts.name, run, parts.codec, train)
+    translator = make_translator(parts.name, run, parts.codec, train, models=models)
     return _plan(again, corpora, train, translator, folder, watcher, resume=True)

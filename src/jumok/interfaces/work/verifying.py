@@ -28,6 +28,7 @@ from jumok.checks.numerics import NUMERICS, bf16_is_finite, gradients_are_slopes
 from jumok.checks.resuming import resume_is_exact
 from jumok.data.corpus import Corpus
 from jumok.data.encoded import encode_all
+from jumok.data.tags import MARK, is_tag
 from jumok.errors import DataError, JumokError
 from jumok.interfaces.ensembles import folders_in
 from jumok.interfaces.fitting import training_data
@@ -35,6 +36,7 @@ from jumok.interfaces.requests import VerifyRequest
 from jumok.interfaces.translator import Translator
 from jumok.interfaces.work.corpora import read_pairs
 from jumok.interfaces.work.decoding import open_model
+from jumok.interfaces.work.lengths import same_tags
 from jumok.records import SPECIALS, Batch
 from jumok.search import SearchOptions
 from jumok.store import open_folder
@@ -152,6 +154,7 @@ def _texts(request: VerifyRequest, model: Translator) -> _Texts:
 
 def _given(request: VerifyRequest, model: Translator) -> list[tuple[str, str]]:
     corpus: Corpus = read_pairs(request.data, request.reading, form=model.codec.normalisation)
+    same_tags(corpus, model.codec)
     return corpus.pairs()[: request.rows]
 
 
@@ -159,6 +162,8 @@ def _invented(rows: int, model: Translator) -> list[tuple[str, str]]:
     generator = np.random.default_rng(0)
     sides = (model.codec.source_vocabulary.symbols, model.codec.target_vocabulary.symbols)
     pairs = [(_words(sides[0], generator), _words(sides[1], generator)) for _ in range(rows)]
+    if model.codec.tags is not None:
+        pairs = [(_tagged(model, source), _spelt(target)) for source, target in pairs]
     if model.codec.copies:  # something that neither side knows, in both
         heard = ((1 + n % 3, n % 3) for n in range(rows))
         pairs = [
@@ -166,6 +171,17 @@ def _invented(rows: int, model: Translator) -> list[tuple[str, str]]:
             for (s, t), (in_source, in_target) in zip(pairs, heard, strict=True)
         ]
     return pairs
+
+
+def _tagged(model: Translator, text: str) -> str:
+    """A text of symbols, tags among them, as lemma and tags; some of the tags, in any order."""
+    known = model.codec.source_vocabulary.symbols
+    tags = [symbol for symbol in known if is_tag(symbol)]
+    return model.codec.source_tokenizer.detokenize([*tags[len(text) % 3 :: 3][:5], _spelt(text)])
+
+
+def _spelt(text: str) -> str:
+    return text.replace(MARK, "").strip()
 
 
 def _words(symbols: Sequence[str], generator: np.random.Generator) -> str:
@@ -217,7 +233,7 @@ def _resume(model: Translator, texts: _Texts) -> Finding:
     data = encode_all(model.codec, texts.pairs, on_long="drop")
     few = max(1, len(texts.pairs) // 3)  # so that the cut falls inside an epoch
     options = replace(run.data, batch_size=few, batch_tokens=None)
-    training = replace(run.training, update_tokens=0)
+    training = replace(run.training, update_tokens=0, guided_weight=0.0)
     return resume_is_exact(
         model.network, training_data(data, options), optim=run.optim, options=training
     )
