@@ -9,6 +9,7 @@ from typing import Any
 from jumok.errors import ConfigError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
 from jumok.models.luong import Luong, LuongConfig
+from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
 from jumok.models.pointer import PointerConfig, PointerGenerator
 from jumok.models.scratch import BookConfig, Seq2seq
@@ -131,9 +132,7 @@ MODELS: dict[str, Entry] = {
         Transformer,
         "Vaswani 2017 in the paper's sizes, schedule and search: a GPU's work",
         experimental=True,
-        over_rule=_vaswani(
-            hidden_size=512, num_heads=8, dropout=0.1, updates=100_000, averaged=5
-        ),
+        over_rule=_vaswani(hidden_size=512, num_heads=8, dropout=0.1, updates=100_000, averaged=5),
     ),
     "transformer-big": Entry(
         TransformerConfig,
@@ -143,6 +142,16 @@ MODELS: dict[str, Entry] = {
         over_rule=_vaswani(
             hidden_size=1024, num_heads=16, dropout=0.3, updates=300_000, averaged=20
         ),
+    ),
+    "modern": Entry(
+        ModernConfig,
+        Modern,
+        "the Transformer as it is built today: pre-norm RMSNorm, rotary positions, SwiGLU",
+        experimental=True,
+        over_rule={
+            "model": {"embedding_size": None, "dropout": 0.1},
+            "optim": {"lr": 1e-3, "schedule": "cosine", "warmup_part": 0.1},
+        },
     ),
     "monotonic": Entry(
         MonotonicConfig,
