@@ -1,4 +1,4 @@
-"""`modern` once more, in NumPy: one sentence, one query, one head at a time.
+"""`modern` and `hybrid` once more, in NumPy: one sentence, one query, one head at a time.
 
 Rotary positions are multiplication by e^(i m theta) of complex numbers; no cache, no masks.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from models.by_hand import Array, Weights, log_softmax, sigmoid, softmax
+from models.by_hand import Array, Weights, linear, log_softmax, lstm, sigmoid, softmax
 from models.by_hand_transformer import Drawn
 
 
@@ -61,11 +61,20 @@ def grouped_heads(
     return W["W_o.weight"] @ np.concatenate(found), weights
 
 
-def embedded(W: Weights, table: str, ids: Array, size: int) -> Array:
-    rows = [W[table][i] for i in ids]
+def embedded(W: Weights, side: str, ids: Array, size: int) -> Array:
+    own = f"{side}_embedding"
+    rows = [W[own if own in W else "target_embedding"][i] for i in ids]
     if "widen.weight" in W:
         rows = [W["widen.weight"] @ row for row in rows]
     return np.array([row * math.sqrt(size) for row in rows])
+
+
+def log_p(W: Weights, top: Array) -> Array:
+    """Of every symbol; an embedding may be the matrix, widened."""
+    matrix = W["W_s"] if "W_s" in W else W["target_embedding"]
+    if "W_s" not in W and "widen.weight" in W:
+        matrix = matrix @ W["widen.weight"].T
+    return log_softmax(matrix @ top)
 
 
 class Maps:
@@ -101,9 +110,10 @@ def prenorm_encoder(W: Weights, heads: int, x: Array, note: Callable[..., None])
 
 def modern(W: Weights, config: Any, source: Array, target_in: Array) -> Drawn:
     D, R, T, maps = config.hidden_size, config.heads, len(target_in), Maps()
-    own = "source_embedding" if "source_embedding" in W else "target_embedding"
-    encoded = prenorm_encoder(W.within("encoder"), R, embedded(W, own, source, D), maps.note)
-    x = embedded(W, "target_embedding", target_in, D)
+    symbols = W.within("symbols")
+    x = embedded(symbols, "source", source, D)
+    encoded = prenorm_encoder(W.within("encoder"), R, x, maps.note)
+    x = embedded(symbols, "target", target_in, D)
     for n in range(config.num_layers):
         L, after = W.within(f"decoder.{n}"), []
         normal = np.array([rms_norm(L, "norm_self", row) for row in x])
@@ -118,12 +128,61 @@ def modern(W: Weights, config: Any, source: Array, target_in: Array) -> Drawn:
             y = y + found
             after.append(y + swiglu(L.within("feed_forward"), rms_norm(L, "norm_feed", y)))
         x = np.array(after)
-    matrix = W["W_s"] if "W_s" in W else W["target_embedding"]
-    if "W_s" not in W and "widen.weight" in W:
-        matrix = matrix @ W["widen.weight"].T
     drawn = maps.drawn()
     layer = config.alignment_layer or max(1, config.num_layers - 1)
     heads = [config.alignment_head] if config.alignment_head else range(1, R + 1)
     shown = np.mean([drawn[f"layer{layer}/head{m}"] for m in heads], axis=0)
-    rows = [log_softmax(matrix @ rms_norm(W, "norm", row)) for row in x]
+    rows = [log_p(symbols, rms_norm(W, "norm", row)) for row in x]
     return Drawn(np.array(rows), shown, drawn)
+
+
+def hybrid(W: Weights, config: Any, source: Array, target_in: Array) -> Drawn:
+    D, maps, symbols = config.hidden_size, Maps(), W.within("symbols")
+    x = embedded(symbols, "source", source, D)
+    encoded = prenorm_encoder(W.within("encoder"), config.heads, x, maps.note)
+    x = embedded(symbols, "target", target_in, D)
+    write = lstm_decoder if config.cell == "lstm" else ssru_decoder
+    tops = write(W.within("decoder"), config, encoded, x, maps)
+    drawn, R = maps.drawn(), config.attention_heads
+    layers = 1 if config.cell == "lstm" else config.decoder_layers
+    heads = [config.alignment_head] if config.alignment_head else range(1, R + 1)
+    shown = np.mean([drawn[f"layer{max(1, layers - 1)}/head{m}"] for m in heads], axis=0)
+    return Drawn(np.array([log_p(symbols, top) for top in tops]), shown, drawn)
+
+
+def lstm_decoder(W: Weights, config: Any, encoded: Array, x_TD: Array, maps: Maps) -> list[Array]:
+    """The bottom layer asks; those above, on top of each other, read [h; c]; so does h~."""
+    h = list(np.split(np.tanh(linear(W, "W_0", encoded.mean(axis=0))), config.decoder_layers))
+    cells, tops = [np.zeros_like(one) for one in h], []
+    for x in x_TD:
+        h[0], cells[0] = lstm(W.within("layers.0"), x, h[0], cells[0])
+        attend = W.within("attend_source")
+        c, weights = grouped_heads(attend, config.attention_heads, h[0], encoded, None)
+        maps.note("layer1", weights, len(encoded))
+        top = h[0]
+        for n in range(1, config.decoder_layers):
+            both = np.concatenate([top, c])
+            h[n], cells[n] = lstm(W.within(f"layers.{n}"), both, h[n], cells[n])
+            top = top + h[n]
+        tops.append(np.tanh(linear(W, "W_c", np.concatenate([c, top]))))
+    return tops
+
+
+def ssru_decoder(W: Weights, config: Any, encoded: Array, x_TD: Array, maps: Maps) -> list[Array]:
+    """f = sigmoid(W_f x + b_f), c = f c + (1 - f) W x, o = ReLU(c); attention; SwiGLU."""
+    c, tops = [np.zeros(config.hidden_size) for _ in range(config.decoder_layers)], []
+    for x in x_TD:
+        y = x
+        for n in range(config.decoder_layers):
+            L = W.within(f"layers.{n}")
+            normal = rms_norm(L, "norm_self", y)
+            f = sigmoid(linear(L, "W_f", normal))
+            c[n] = f * c[n] + (1 - f) * (L["W.weight"] @ normal)
+            y = y + np.maximum(0, c[n])
+            asked, attend = rms_norm(L, "norm_source", y), L.within("attend_source")
+            found, weights = grouped_heads(attend, config.attention_heads, asked, encoded, None)
+            maps.note(f"layer{n + 1}", weights, len(encoded))
+            y = y + found
+            y = y + swiglu(L.within("feed_forward"), rms_norm(L, "norm_feed", y))
+        tops.append(rms_norm(W, "norm", y))
+    return tops

@@ -8,6 +8,7 @@ from typing import Any
 
 from jumok.errors import ConfigError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
+from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
@@ -147,6 +148,27 @@ MODELS: dict[str, Entry] = {
         ModernConfig,
         Modern,
         "the Transformer as it is built today: pre-norm RMSNorm, rotary positions, SwiGLU",
+        experimental=True,
+        over_rule={
+            "model": {"embedding_size": None, "dropout": 0.1},
+            "optim": {"lr": 1e-3, "schedule": "cosine", "warmup_part": 0.1},
+        },
+    ),
+    "hybrid": Entry(
+        HybridConfig,
+        Hybrid,
+        "the fast one: a deep Transformer encoder, one LSTM layer that attends (Chen 2018)",
+        experimental=True,
+        over_rule={
+            "model": {"embedding_size": None, "dropout": 0.1},
+            "optim": {"lr": 1e-3, "schedule": "cosine", "warmup_part": 0.1},
+        },
+    ),
+    "hybrid-ssru": Entry(
+        HybridConfig,
+        Hybrid,
+        "the same with a decoder of simpler simple recurrent units (Kim 2019)",
+        {"cell": "ssru"},
         experimental=True,
         over_rule={
             "model": {"embedding_size": None, "dropout": 0.1},

@@ -21,12 +21,9 @@ paper's own. First weights: Glorot's, uniform.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import init
 
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
@@ -40,10 +37,16 @@ from jumok.nn.prenorm import (
     PreNormEncoder,
     PreNormLayer,
     RMSNorm,
+    Symbols,
+    Tie,
     Turn,
     check_heads,
+    check_shown,
     even_heads,
+    first_weights,
     rotary,
+    shown_map,
+    swiglu_size,
 )
 from jumok.records import NO_MAPS, Batch, MapSpec, Source
 
@@ -67,7 +70,7 @@ class ModernConfig:
     """F; none = 8/3 of the hidden size, a multiple of 8: as many weights as with 4 and ReLU."""
     dropout: float = 0.1
     """On the embeddings and on the output of every sub-layer."""
-    tie: Literal["nothing", "output", "all"] = "output"
+    tie: Tie = "output"
     """Matrices that are one: the target's embedding and the one before the softmax (output),
     the source's embedding too (all: needs `data.shared`)."""
     embedding_size: int | None = None
@@ -82,12 +85,7 @@ class ModernConfig:
         if self.num_layers < 1:
             raise ConfigError(f"`num_layers` must be at least 1, but is {self.num_layers}.")
         check_heads(self.hidden_size, self.heads, self.num_kv_heads)
-        for name, chosen, most, of in (
-            ("alignment_layer", self.alignment_layer, self.num_layers, "num_layers"),
-            ("alignment_head", self.alignment_head, self.heads, "num_heads"),
-        ):
-            if chosen is not None and not 1 <= chosen <= most:
-                raise ConfigError(f"`{name}` ({chosen}) must be between 1 and `{of}` ({most}).")
+        check_shown(self.alignment_layer, self.alignment_head, self.num_layers, self.heads)
 
     @property
     def heads(self) -> int:
@@ -97,7 +95,7 @@ class ModernConfig:
     @property
     def inner_size(self) -> int:
         """F"""
-        return self.feedforward_size or -(-self.hidden_size // 3) * 8
+        return self.feedforward_size or swiglu_size(self.hidden_size)
 
     @property
     def aligning_layer(self) -> int:
@@ -151,31 +149,14 @@ class Modern(nn.Module):
         super().__init__()
         self.config = config
         self.maps = config.maps()
-        D, E, L = config.hidden_size, config.embedding_size or config.hidden_size, config.num_layers
-        if config.tie == "all" and source_size != target_size:
-            raise ConfigError(
-                f"`tie` = all needs one vocabulary for both sides, but the source has "
-                f"{source_size} symbols and the target {target_size}.",
-                hint="--data.shared true makes one of the two; or --model.tie output.",
-            )
-        one = config.tie == "all"
-        self.source_embedding = None if one else nn.Parameter(torch.zeros(source_size, E))
-        self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
-        self.widen = nn.Linear(E, D, bias=False) if E != D else None
+        D, L = config.hidden_size, config.num_layers
+        self.symbols = Symbols(source_size, target_size, D, config.embedding_size, config.tie)
         sizes = D, config.heads, config.inner_size
         grouped = {"num_kv_heads": config.num_kv_heads, "qk_norm": config.qk_norm}
         self.encoder = PreNormEncoder(*sizes, L, dropout=config.dropout, **grouped)
         self.decoder = nn.ModuleList(DecoderLayer(*sizes, **grouped) for _ in range(L))
         self.norm = RMSNorm(D)
-        untied = config.tie == "nothing"
-        self.W_s = nn.Parameter(torch.zeros(target_size, D)) if untied else None
-        generator = torch.Generator().manual_seed(seed)
-        for name, weight in self.named_parameters():
-            if "embedding" in name or name == "widen.weight":  # so that E y sqrt(D) has variance 1
-                std = E**-0.5 if "embedding" in name else D**-0.5
-                init.normal_(weight, std=std, generator=generator)
-            elif weight.dim() > 1:
-                init.xavier_uniform_(weight, generator=generator)
+        first_weights(self, seed)
 
     def encode(
         self,
@@ -186,8 +167,7 @@ class Modern(nn.Module):
         shown: bool = True,
     ) -> ModernEncoded:
         """``shown=False``: fused attention, for ``forward`` alone, since its last bits differ."""
-        own = self.source_embedding
-        x = self._input(source.ids_BS, self.target_embedding if own is None else own)
+        x = self.symbols.source(source.ids_BS)
         states, maps = self.encoder(x, source.mask_BS, noise=noise, shown=shown)
         return ModernEncoded(
             mask_BS=source.mask_BS,
@@ -210,13 +190,13 @@ class Modern(nn.Module):
         noise: Noise | None = None,
         want: Want = Want.WEIGHTS,
     ) -> Step:
-        x = self._input(token_B, self.target_embedding)
+        x = self.symbols.target(token_B)
         slot_C = torch.arange(state.memories[0][0].shape[2] + 1, device=x.device)
         so_far = slot_C <= state.position_B.unsqueeze(1)
         turn = rotary(state.position_B, self.encoder.head_size, x)
         top, memories, own, cross = self._decode(x, encoded, state, so_far, turn, noise)
         return Step(
-            readout.logits(*self._before_softmax(top), None),
+            readout.logits(*self.symbols.before_softmax(top), None),
             self._alignment(cross) if want & Want.WEIGHTS else None,
             ModernState(memories=tuple(memories), position_B=state.position_B + 1),
             by_head("", cross) | by_head("decoder/", own) if want & Want.MAPS else NO_MAPS,
@@ -228,12 +208,12 @@ class Modern(nn.Module):
         shown = bool(want & (Want.WEIGHTS | Want.MAPS))
         took("modern", "weights" if shown else "fused attention")
         encoded = self.encode(batch.source, noise=noise, want=want, shown=shown)
-        x = self._input(batch.target_in_BT, self.target_embedding)
+        x = self.symbols.target(batch.target_in_BT)
         turn = rotary(torch.arange(x.shape[1], device=x.device), self.encoder.head_size, x)
         so_far = causal(x.shape[1], x.device)
         top, _, own, cross = self._decode(x, encoded, None, so_far, turn, noise, shown=shown)
         maps = {**encoded.maps, **by_head("", cross), **by_head("decoder/", own)}
-        before, weights = self._before_softmax(top), self._alignment(cross)
+        before, weights = self.symbols.before_softmax(top), self._alignment(cross)
         return read_out(*before, None, batch, want=want, weights_BTS=weights, maps=maps)
 
     def _decode(
@@ -269,22 +249,5 @@ class Modern(nn.Module):
             crosses.append(cross)
         return self.norm(x), memories, owns, crosses
 
-    def _input(self, ids: Tensor, table_VE: Tensor) -> Tensor:
-        """E y sqrt(D): of one size with what a norm lets out."""
-        x = F.embedding(ids, table_VE)
-        return (x if self.widen is None else self.widen(x)) * self.config.hidden_size**0.5
-
-    def _before_softmax(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        """Two matrices whose product are the logits; the second is the embedding, if tied."""
-        if self.W_s is not None:
-            return top, self.W_s
-        if self.widen is not None:  # an embedding is E W, so the logits are top (E W)^T
-            top = F.linear(top, self.widen.weight.T)
-        return top, self.target_embedding
-
     def _alignment(self, cross: list[Tensor | None]) -> Tensor | None:
-        """The map of ``weights``; None where fused attention kept none."""
-        heads, head = cross[self.config.aligning_layer], self.config.alignment_head
-        if heads is None:
-            return None
-        return heads.mean(dim=1) if head is None else heads[:, head - 1]
+        return shown_map(cross, self.config.aligning_layer, self.config.alignment_head)

@@ -16,8 +16,13 @@ divide by the length; the norm with gains is how it is done today).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import init
 
 from jumok.errors import ConfigError
 from jumok.nn.attention import over_keys
@@ -30,13 +35,20 @@ __all__ = [
     "PreNormLayer",
     "RMSNorm",
     "SwiGLU",
+    "Symbols",
+    "Tie",
     "Turn",
     "check_heads",
+    "check_shown",
     "even_heads",
+    "first_weights",
     "rotary",
+    "shown_map",
+    "swiglu_size",
     "turned",
 ]
 
+Tie = Literal["nothing", "output", "all"]
 Turn = tuple[Tensor, Tensor]
 """Cosine and sine of every angle, (T, K/2) or (B, K/2)."""
 
@@ -66,7 +78,7 @@ class SwiGLU(nn.Module):
         self.W_2 = nn.Linear(inner_size, size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.W_2(nn.functional.silu(self.W_1(x)) * self.V(x))
+        inner: Tensor = self.W_2(F.silu(self.W_1(x)) * self.V(x))
         return inner
 
 
@@ -192,6 +204,79 @@ class PreNormEncoder(nn.Module):
         return self.norm(x), maps
 
 
+class Symbols(nn.Module):
+    """Where symbols become vectors, and vectors scores of symbols.
+
+    ``tie``: the matrix before the softmax is the target's embedding (output), and so is the
+    source's embedding (all, for one vocabulary), or nothing is. Embeddings may be narrower than
+    the model: one matrix leads from ``embedding_size`` to ``size``.
+    """
+
+    def __init__(
+        self, source_size: int, target_size: int, size: int, embedding_size: int | None, tie: Tie
+    ) -> None:
+        super().__init__()
+        if tie == "all" and source_size != target_size:
+            raise ConfigError(
+                f"`tie` = all needs one vocabulary for both sides, but the source has "
+                f"{source_size} symbols and the target {target_size}.",
+                hint="--data.shared true makes one of the two; or --model.tie output.",
+            )
+        E, self.size = embedding_size or size, size
+        one, untied = tie == "all", tie == "nothing"
+        self.source_embedding = None if one else nn.Parameter(torch.zeros(source_size, E))
+        self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
+        self.widen = nn.Linear(E, size, bias=False) if size != E else None
+        self.W_s = nn.Parameter(torch.zeros(target_size, size)) if untied else None
+
+    def source(self, ids: Tensor) -> Tensor:
+        """E x sqrt(D)"""
+        own = self.source_embedding
+        return self._embedded(ids, self.target_embedding if own is None else own)
+
+    def target(self, ids: Tensor) -> Tensor:
+        """E y sqrt(D)"""
+        return self._embedded(ids, self.target_embedding)
+
+    def _embedded(self, ids: Tensor, table_VE: Tensor) -> Tensor:
+        x = F.embedding(ids, table_VE)
+        return (x if self.widen is None else self.widen(x)) * self.size**0.5
+
+    def before_softmax(self, top: Tensor) -> tuple[Tensor, Tensor]:
+        """Two matrices whose product are the logits."""
+        if self.W_s is not None:
+            return top, self.W_s
+        if self.widen is not None:  # an embedding is E W, so the logits are top (E W)^T
+            top = F.linear(top, self.widen.weight.T)
+        return top, self.target_embedding
+
+
+def first_weights(model: nn.Module, seed: int) -> None:
+    """Glorot's, uniform; embeddings so that E y sqrt(D) has variance 1; gains 1, biases 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if "embedding" in name or "widen" in name:
+            init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
+        elif weight.dim() > 1:
+            init.xavier_uniform_(weight, generator=generator)
+        elif "norm" not in name:
+            init.zeros_(weight)
+
+
+def shown_map(layers: Sequence[Tensor | None], layer: int, head: int | None) -> Tensor | None:
+    """The map of a layer (from 0): one head (from 1), or the mean of all; None where fused
+    attention kept none."""
+    heads = layers[layer]
+    if heads is None:
+        return None
+    return heads.mean(dim=1) if head is None else heads[:, head - 1]
+
+
+def swiglu_size(hidden_size: int) -> int:
+    """8/3 of it, rounded up to a multiple of 8: as many weights as with 4 and one matrix less."""
+    return -(-hidden_size // 3) * 8
+
+
 def even_heads(hidden_size: int) -> int:
     """8, 4, 2 or 1 heads, whichever first divides the size into heads of an even size."""
     return next((n for n in (8, 4, 2) if hidden_size % (2 * n) == 0), 1)
@@ -214,3 +299,10 @@ def check_heads(hidden_size: int, num_heads: int, num_kv_heads: int | None = Non
             f"`num_heads` ({num_heads}) must be divisible by `num_kv_heads` ({num_kv_heads}): "
             "so many queries share each pair of keys and values."
         )
+
+
+def check_shown(layer: int | None, head: int | None, layers: int, heads: int) -> None:
+    """ConfigError where there is no such map."""
+    for name, chosen, most in (("alignment_layer", layer, layers), ("alignment_head", head, heads)):
+        if chosen is not None and not 1 <= chosen <= most:
+            raise ConfigError(f"`{name}` ({chosen}) must be between 1 and {most}.")
