@@ -83,6 +83,7 @@ VARIANTS: list[Variant] = [
     Variant("transformer", {"num_heads": 5, "num_layers": 1, "tie": "nothing"}),
     Variant("transformer", {"num_layers": 3, "embedding_size": None, "alignment_head": 2}),
     Variant("modern", {"hidden_size": 12, "num_heads": 3, "num_layers": 1, "tie": "nothing"}),
+    Variant("modern", {"hidden_size": 12, "num_heads": 3, "rotate_source": True}),
     Variant(
         "modern",
         {"hidden_size": 12, "num_heads": 6, "num_kv_heads": 2, "qk_norm": True, "num_layers": 3},

@@ -123,7 +123,8 @@ def modern(W: Weights, config: Any, source: Array, target_in: Array) -> Drawn:
             maps.note(f"decoder/layer{n + 1}", weights, T)
             y = x[t] + found
             asked = rms_norm(L, "norm_source", y)
-            found, weights = grouped_heads(L.within("attend_source"), R, asked, encoded, None)
+            places = (t, list(range(len(encoded)))) if config.rotate_source else None
+            found, weights = grouped_heads(L.within("attend_source"), R, asked, encoded, places)
             maps.note(f"layer{n + 1}", weights, len(encoded))
             y = y + found
             after.append(y + swiglu(L.within("feed_forward"), rms_norm(L, "norm_feed", y)))

@@ -11,7 +11,7 @@ Nobody's paper as a whole; each part is one, and stands in ``nn/prenorm.py`` wit
 
 D = hidden_size, R = num_heads, K = D / R numbers a head, F = feedforward_size. Rotary positions
 make a score depend on how far apart two symbols are and on nothing else about where they stand;
-attention to the source has none, since target and source are two different rulers.
+attention to the source has none (target and source are two rulers), unless ``rotate_source``.
 
 ``forward`` takes all positions at once, ``step`` one through the same layers; keys are kept
 turned, so that what stands in the memory is never touched again. ``transformer.py`` is the
@@ -64,6 +64,9 @@ class ModernConfig:
     2023); none = all."""
     qk_norm: bool = False
     """RMSNorm on queries and keys: scores cannot grow without bound."""
+    rotate_source: bool = False
+    """Turn queries and keys of attention to the source as well, each by its own position: a head
+    can then look so many places from the diagonal."""
     num_layers: int = 2
     """On both sides."""
     feedforward_size: int | None = None
@@ -169,9 +172,11 @@ class Modern(nn.Module):
         """``shown=False``: fused attention, for ``forward`` alone, since its last bits differ."""
         x = self.symbols.source(source.ids_BS)
         states, maps = self.encoder(x, source.mask_BS, noise=noise, shown=shown)
+        turn = rotary(torch.arange(x.shape[1], device=x.device), self.encoder.head_size, x)
+        turn_source = turn if self.config.rotate_source else None
         return ModernEncoded(
             mask_BS=source.mask_BS,
-            memories=tuple(layer.attend_source.memory(states) for layer in self.decoder),
+            memories=tuple(d.attend_source.memory(states, turn_source) for d in self.decoder),
             maps=by_head("encoder/", maps) if want & Want.MAPS else {},
         )
 
@@ -232,6 +237,7 @@ class Modern(nn.Module):
         rate, memories, owns, crosses = self.config.dropout, [], [], []
         x = dropped(x, rate, "decoder/input", noise)
         mask = over_keys(encoded.mask_BS, x)
+        turn_source = turn if self.config.rotate_source else None
         for n, layer in enumerate(self.decoder):
             normal = layer.norm_self(x)
             memory = layer.attend_self.memory(normal, turn)
@@ -240,7 +246,9 @@ class Modern(nn.Module):
             found, own = layer.attend_self(normal, memory, so_far, turn, shown=shown)
             x = x + dropped(found, rate, f"decoder/{n}/self", noise)
             normal = layer.norm_source(x)
-            found, cross = layer.attend_source(normal, encoded.memories[n], mask, shown=shown)
+            found, cross = layer.attend_source(
+                normal, encoded.memories[n], mask, turn_source, shown=shown
+            )
             x = x + dropped(found, rate, f"decoder/{n}/source", noise)
             found = layer.feed_forward(layer.norm_feed(x))
             x = x + dropped(found, rate, f"decoder/{n}/feed", noise)
