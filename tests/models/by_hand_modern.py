@@ -155,10 +155,11 @@ def lstm_decoder(W: Weights, config: Any, encoded: Array, x_TD: Array, maps: Map
     """The bottom layer asks; those above, on top of each other, read [h; c]; so does h~."""
     h = list(np.split(np.tanh(linear(W, "W_0", encoded.mean(axis=0))), config.decoder_layers))
     cells, tops = [np.zeros_like(one) for one in h], []
-    for x in x_TD:
+    for t, x in enumerate(x_TD):
         h[0], cells[0] = lstm(W.within("layers.0"), x, h[0], cells[0])
         attend = W.within("attend_source")
-        c, weights = grouped_heads(attend, config.attention_heads, h[0], encoded, None)
+        places = (t, list(range(len(encoded)))) if config.rotate_source else None
+        c, weights = grouped_heads(attend, config.attention_heads, h[0], encoded, places)
         maps.note("layer1", weights, len(encoded))
         top = h[0]
         for n in range(1, config.decoder_layers):
@@ -172,7 +173,8 @@ def lstm_decoder(W: Weights, config: Any, encoded: Array, x_TD: Array, maps: Map
 def ssru_decoder(W: Weights, config: Any, encoded: Array, x_TD: Array, maps: Maps) -> list[Array]:
     """f = sigmoid(W_f x + b_f), c = f c + (1 - f) W x, o = ReLU(c); attention; SwiGLU."""
     c, tops = [np.zeros(config.hidden_size) for _ in range(config.decoder_layers)], []
-    for x in x_TD:
+    for t, x in enumerate(x_TD):
+        places = (t, list(range(len(encoded)))) if config.rotate_source else None
         y = x
         for n in range(config.decoder_layers):
             L = W.within(f"layers.{n}")
@@ -181,7 +183,7 @@ def ssru_decoder(W: Weights, config: Any, encoded: Array, x_TD: Array, maps: Map
             c[n] = f * c[n] + (1 - f) * (L["W.weight"] @ normal)
             y = y + np.maximum(0, c[n])
             asked, attend = rms_norm(L, "norm_source", y), L.within("attend_source")
-            found, weights = grouped_heads(attend, config.attention_heads, asked, encoded, None)
+            found, weights = grouped_heads(attend, config.attention_heads, asked, encoded, places)
             maps.note(f"layer{n + 1}", weights, len(encoded))
             y = y + found
             y = y + swiglu(L.within("feed_forward"), rms_norm(L, "norm_feed", y))

@@ -65,7 +65,8 @@ def luong(memory: Any = None, model: str = "luong", **options: Any) -> Mechanism
 
 def transformer(model: str = "transformer", **options: Any) -> Mechanism:
     """One head of one layer attends; it reads the last symbol alone, so that is its memory."""
-    return Mechanism(model=model, memory="output", options={"tie": "nothing", **options})
+    still = {} if model == "transformer" else {"rotate_source": False}
+    return Mechanism(model=model, memory="output", options={"tie": "nothing", **still, **options})
 
 
 SCORES = ("dot", "general", "concat", "location", "learned_scale")

@@ -39,9 +39,9 @@ from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import prenorm, readout
 from jumok.nn.attention import over_keys
 from jumok.nn.heads import Memory, by_head, head_maps
-from jumok.nn.linear_recurrence import ForgetPool
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
+from jumok.nn.prenorm import Turn
 from jumok.nn.recurrent import LSTM
 from jumok.records import NO_MAPS, Batch, MapSpec, Source
 
@@ -62,6 +62,8 @@ class HybridConfig:
     """Of the encoder; none = 8, 4, 2 or 1, whichever first gives heads of an even size."""
     attention_heads: int = 1
     """Of the decoder's attention to the source; with more, the map is their mean."""
+    rotate_source: bool = True
+    """Turn its queries and keys, each by its own position (Su et al. 2021), as in `modern`."""
     feedforward_size: int | None = None
     """None = 8/3 of the hidden size, a multiple of 8."""
     dropout: float = 0.1
@@ -77,10 +79,9 @@ class HybridConfig:
         if min(self.num_layers, self.decoder_layers) < 1:
             raise ConfigError("`num_layers` and `decoder_layers` must be at least 1.")
         prenorm.check_heads(self.hidden_size, self.heads)
-        D, R = self.hidden_size, self.attention_heads
-        if R < 1 or D % R:
-            raise ConfigError(f"`hidden_size` ({D}) must be divisible by `attention_heads` ({R}).")
-        prenorm.check_shown(None, self.alignment_head, 1, R)
+        own = {"named": "attention_heads", "paired": self.rotate_source}
+        prenorm.check_heads(self.hidden_size, self.attention_heads, **own)
+        prenorm.check_shown(None, self.alignment_head, 1, self.attention_heads)
 
     @property
     def heads(self) -> int:
@@ -114,6 +115,7 @@ class HybridConfig:
 
 Kept = tuple[Tensor, ...]
 """h and c of the LSTMs, or c of the SSRUs: (B, L, D) each."""
+Past = tuple[Kept, Turn | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +129,7 @@ class HybridEncoded(Encoded):
 @dataclass(frozen=True, kw_only=True)
 class HybridState(State):
     kept: Kept
-
-
-Written = tuple[Tensor, Kept, list[Tensor | None]]
-"""The top; what a step keeps (of whole sequences nobody asks it); weights by layer."""
+    position_B: Tensor
 
 
 class LSTMDecoder(nn.Module):
@@ -145,8 +144,8 @@ class LSTMDecoder(nn.Module):
         self.attend_source = prenorm.GroupedHeads(D, config.attention_heads)
         self.W_c = nn.Linear(2 * D, D)
 
-    def memories(self, states_BSD: Tensor) -> tuple[Memory, ...]:
-        return (self.attend_source.memory(states_BSD),)
+    def memories(self, states_BSD: Tensor, turn: Turn | None) -> tuple[Memory, ...]:
+        return (self.attend_source.memory(states_BSD, turn),)
 
     def first(self, states_BSD: Tensor, mask_BS: Tensor) -> Kept:
         real_BS1 = mask_BS.unsqueeze(-1).to(states_BSD.dtype)
@@ -156,21 +155,23 @@ class LSTMDecoder(nn.Module):
         return h_0, torch.zeros_like(h_0)
 
     def forward(
-        self, x: Tensor, kept: Kept, encoded: HybridEncoded, noise: Noise | None, *, shown: bool
-    ) -> Written:
+        self, x: Tensor, past: Past, encoded: HybridEncoded, noise: Noise | None, *, shown: bool
+    ) -> tuple[Tensor, Kept, list[Tensor | None]]:
+        """The top; what a step keeps; the weights of each layer that attends."""
         mask, after = over_keys(encoded.mask_BS, x), list[Kept]()
-        h = self._run(0, dropped(x, self.dropout, "decoder/input", noise), kept, after)  # (a)
-        c, weights = self.attend_source(h, encoded.memories[0], mask, shown=shown)  # (b)
+        h = self._run(0, dropped(x, self.dropout, "decoder/input", noise), past, after)  # (a)
+        seen = encoded.memories[0]
+        c, weights = self.attend_source(h, seen, mask, past[1], shown=shown)  # (b)
         for n in range(1, len(self.layers)):
             both = dropped(torch.cat([h, c], dim=-1), self.dropout, f"decoder/{n}", noise)
-            h = h + self._run(n, both, kept, after)  # (c)
+            h = h + self._run(n, both, past, after)  # (c)
         h_tilde = torch.tanh(self.W_c(torch.cat([c, h], dim=-1)))  # (d)
         states = tuple(torch.stack(part, dim=1) for part in zip(*after, strict=True))
         return dropped(h_tilde, self.dropout, "decoder/readout", noise), states, [weights]
 
-    def _run(self, n: int, x: Tensor, kept: Kept, after: list[Kept]) -> Tensor:
+    def _run(self, n: int, x: Tensor, past: Past, after: list[Kept]) -> Tensor:
         """Layer ``n``, one position further (``after`` gets its state) or over all of them."""
-        h, c = (part[:, n] for part in kept)
+        h, c = (part[:, n] for part in past[0])
         if x.dim() == 2:
             after.append(self.layers[n].step(x, h, c))
             return after[-1][0]
@@ -178,50 +179,37 @@ class LSTMDecoder(nn.Module):
         return all_BTD
 
 
-class SSRULayer(nn.Module):
-    """(1) to (3), attention to the source and SwiGLU, each behind its norm."""
-
-    def __init__(self, size: int, num_heads: int, inner_size: int) -> None:
-        super().__init__()
-        self.norm_self, self.norm_source = prenorm.RMSNorm(size), prenorm.RMSNorm(size)
-        self.norm_feed = prenorm.RMSNorm(size)
-        self.W_f, self.W = nn.Linear(size, size), nn.Linear(size, size, bias=False)
-        self.pool = ForgetPool(size)
-        self.attend_source = prenorm.GroupedHeads(size, num_heads)
-        self.feed_forward = prenorm.SwiGLU(size, inner_size)
-
-
 class SSRUDecoder(nn.Module):
-    """Layers as above and the norm at the top."""
+    """Layers (their norms stand before each part) and the norm at the top."""
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
         sizes = config.hidden_size, config.attention_heads, config.inner_size
         self.dropout = config.dropout
-        self.layers = nn.ModuleList(SSRULayer(*sizes) for _ in range(config.decoder_layers))
+        self.layers = nn.ModuleList(prenorm.SSRULayer(*sizes) for _ in range(config.decoder_layers))
         self.norm = prenorm.RMSNorm(config.hidden_size)
 
-    def memories(self, states_BSD: Tensor) -> tuple[Memory, ...]:
-        return tuple(layer.attend_source.memory(states_BSD) for layer in self.layers)
+    def memories(self, states_BSD: Tensor, turn: Turn | None) -> tuple[Memory, ...]:
+        return tuple(layer.attend_source.memory(states_BSD, turn) for layer in self.layers)
 
     def first(self, states_BSD: Tensor, mask_BS: Tensor) -> Kept:
         return (states_BSD.new_zeros(len(states_BSD), len(self.layers), states_BSD.shape[-1]),)
 
     def forward(
-        self, x: Tensor, kept: Kept, encoded: HybridEncoded, noise: Noise | None, *, shown: bool
-    ) -> Written:
+        self, x: Tensor, past: Past, encoded: HybridEncoded, noise: Noise | None, *, shown: bool
+    ) -> tuple[Tensor, Kept, list[Tensor | None]]:
         mask = over_keys(encoded.mask_BS, x)
         after, maps, rate = [], [], self.dropout
         x = dropped(x, rate, "decoder/input", noise)
         for n, layer in enumerate(self.layers):
-            normal, c_BD = layer.norm_self(x), kept[0][:, n]
+            normal, c_BD = layer.norm_self(x), past[0][0][:, n]
             gate, value = layer.W_f(normal), layer.W(normal)
             pool = layer.pool.step if x.dim() == 2 else layer.pool
             c = pool(gate, value, c_BD)  # (1), (2)
             after.append(c)
             x = x + dropped(torch.relu(c), rate, f"decoder/{n}/self", noise)  # (3)
-            normal = layer.norm_source(x)
-            found, weights = layer.attend_source(normal, encoded.memories[n], mask, shown=shown)
+            normal, seen = layer.norm_source(x), encoded.memories[n]
+            found, weights = layer.attend_source(normal, seen, mask, past[1], shown=shown)
             x = x + dropped(found, rate, f"decoder/{n}/source", noise)
             found = layer.feed_forward(layer.norm_feed(x))
             x = x + dropped(found, rate, f"decoder/{n}/feed", noise)
@@ -260,13 +248,16 @@ class Hybrid(nn.Module):
         states, maps = self.encoder(x, source.mask_BS, noise=noise, shown=shown)
         return HybridEncoded(
             mask_BS=source.mask_BS,
-            memories=self.decoder.memories(states),
+            memories=self.decoder.memories(states, self._turn(None, x)),
             first=self.decoder.first(states, source.mask_BS),
             maps=by_head("encoder/", maps) if want & Want.MAPS else {},
         )
 
     def start(self, encoded: HybridEncoded) -> HybridState:
-        return HybridState(kept=encoded.first)
+        return HybridState(
+            kept=encoded.first,
+            position_B=torch.zeros_like(encoded.mask_BS[:, 0], dtype=torch.long),
+        )
 
     def step(
         self,
@@ -278,11 +269,12 @@ class Hybrid(nn.Module):
         want: Want = Want.WEIGHTS,
     ) -> Step:
         x = self.symbols.target(token_B)
-        top, kept, cross = self.decoder(x, state.kept, encoded, noise, shown=True)
+        past = state.kept, self._turn(state.position_B, x)
+        top, kept, cross = self.decoder(x, past, encoded, noise, shown=True)
         return Step(
             readout.logits(*self.symbols.before_softmax(top), None),
             prenorm.shown_map(cross, *self.config.shown) if want & Want.WEIGHTS else None,
-            HybridState(kept=kept),
+            HybridState(kept=kept, position_B=state.position_B + 1),
             by_head("", cross) if want & Want.MAPS else NO_MAPS,
         )
 
@@ -293,8 +285,16 @@ class Hybrid(nn.Module):
         took("hybrid", "weights" if shown else "fused attention")
         encoded = self.encode(batch.source, noise=noise, want=want, shown=shown)
         x = self.symbols.target(batch.target_in_BT)
-        top, _, cross = self.decoder(x, encoded.first, encoded, noise, shown=shown)
+        past = encoded.first, self._turn(None, x)
+        top, _, cross = self.decoder(x, past, encoded, noise, shown=shown)
         maps = {**encoded.maps, **by_head("", cross)}
         weights = prenorm.shown_map(cross, *self.config.shown)
         before = self.symbols.before_softmax(top)
         return read_out(*before, None, batch, want=want, weights_BTS=weights, maps=maps)
+
+    def _turn(self, position_B: Tensor | None, x: Tensor) -> Turn | None:
+        """By what attention to the source turns x (B, D), or x (B, T, D)."""
+        if not self.config.rotate_source:
+            return None
+        whole = torch.arange(x.shape[1], device=x.device) if position_B is None else position_B
+        return prenorm.rotary(whole, self.config.hidden_size // self.config.attention_heads, x)

@@ -11,7 +11,7 @@ Nobody's paper as a whole; each part is one, and stands in ``nn/prenorm.py`` wit
 
 D = hidden_size, R = num_heads, K = D / R numbers a head, F = feedforward_size. Rotary positions
 make a score depend on how far apart two symbols are and on nothing else about where they stand;
-attention to the source has none (target and source are two rulers), unless ``rotate_source``.
+with ``rotate_source`` that goes for attention to the source, too (see ``docs/log.md``).
 
 ``forward`` takes all positions at once, ``step`` one through the same layers; keys are kept
 turned, so that what stands in the memory is never touched again. ``transformer.py`` is the
@@ -64,7 +64,7 @@ class ModernConfig:
     2023); none = all."""
     qk_norm: bool = False
     """RMSNorm on queries and keys: scores cannot grow without bound."""
-    rotate_source: bool = False
+    rotate_source: bool = True
     """Turn queries and keys of attention to the source as well, each by its own position: a head
     can then look so many places from the diagonal."""
     num_layers: int = 2

@@ -27,6 +27,7 @@ from torch.nn import init
 from jumok.errors import ConfigError
 from jumok.nn.attention import over_keys
 from jumok.nn.heads import Memory, attend_heads, fused_heads
+from jumok.nn.linear_recurrence import ForgetPool
 from jumok.nn.noise import Noise, dropped
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PreNormEncoder",
     "PreNormLayer",
     "RMSNorm",
+    "SSRULayer",
     "SwiGLU",
     "Symbols",
     "Tie",
@@ -164,6 +166,20 @@ class PreNormLayer(nn.Module):
         self.feed_forward = SwiGLU(size, inner_size)
 
 
+class SSRULayer(nn.Module):
+    """A decoder's: SSRU (Kim et al. 2019), attention to the source, SwiGLU, each behind its norm;
+    ``models/hybrid.py`` has the equations."""
+
+    def __init__(self, size: int, num_heads: int, inner_size: int) -> None:
+        super().__init__()
+        self.norm_self, self.norm_source = RMSNorm(size), RMSNorm(size)
+        self.norm_feed = RMSNorm(size)
+        self.W_f, self.W = nn.Linear(size, size), nn.Linear(size, size, bias=False)
+        self.pool = ForgetPool(size)
+        self.attend_source = GroupedHeads(size, num_heads)
+        self.feed_forward = SwiGLU(size, inner_size)
+
+
 class PreNormEncoder(nn.Module):
     """``num_layers`` layers over whole sources and the norm at the top."""
 
@@ -282,21 +298,28 @@ def even_heads(hidden_size: int) -> int:
     return next((n for n in (8, 4, 2) if hidden_size % (2 * n) == 0), 1)
 
 
-def check_heads(hidden_size: int, num_heads: int, num_kv_heads: int | None = None) -> None:
-    """ConfigError where such heads cannot be."""
+def check_heads(
+    hidden_size: int,
+    num_heads: int,
+    num_kv_heads: int | None = None,
+    *,
+    named: str = "num_heads",
+    paired: bool = True,
+) -> None:
+    """ConfigError where such heads cannot be; ``paired``: rotary positions turn them."""
     if num_heads < 1 or hidden_size % num_heads:
         raise ConfigError(
-            f"`hidden_size` ({hidden_size}) must be divisible by `num_heads` ({num_heads})."
+            f"`hidden_size` ({hidden_size}) must be divisible by `{named}` ({num_heads})."
         )
-    if hidden_size // num_heads % 2:
+    if paired and hidden_size // num_heads % 2:
         raise ConfigError(
             f"A head has {hidden_size // num_heads} numbers (`hidden_size` {hidden_size} / "
-            f"`num_heads` {num_heads}), but rotary positions turn pairs of them.",
+            f"`{named}` {num_heads}), but rotary positions turn pairs of them.",
             hint="choose sizes whose quotient is even.",
         )
     if num_kv_heads is not None and (num_kv_heads < 1 or num_heads % num_kv_heads):
         raise ConfigError(
-            f"`num_heads` ({num_heads}) must be divisible by `num_kv_heads` ({num_kv_heads}): "
+            f"`{named}` ({num_heads}) must be divisible by `num_kv_heads` ({num_kv_heads}): "
             "so many queries share each pair of keys and values."
         )
 
