@@ -37,7 +37,7 @@ LESSONS = {
     "rnnsearch": Lesson(800, 1e-2),
     "cgru": Lesson(2500, 5e-3),
     "transformer": Lesson(400, 3e-3),
-    "modern": Lesson(400, 3e-3),
+    "modern": Lesson(600, 3e-3),
     "hybrid": Lesson(400, 3e-3),
     "hybrid-ssru": Lesson(400, 3e-3),
 }

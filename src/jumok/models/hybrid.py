@@ -12,8 +12,8 @@ RNMT+ decoder): the bottom LSTM asks, the layers above it and the softmax read t
     h~_t = tanh(W_c [c_t; h^L_t]),  p = softmax(W_s h~_t)  (Luong 2015, eq. 5, 6)     (d)
 
 Where we depart: the bottom layer does not read the context of the step before, so all steps are
-trained at once; dot-product heads, not additive ones; W_0 (Sennrich 2017) and the residuals.
-With one layer it is Luong's global attention without input feeding.
+trained at once; dot-product heads, turned by position (``rotate_source``), not additive ones; W_0
+(Sennrich 2017); residuals. One layer is Luong's global attention without input feeding.
 
 ``cell="ssru"``: Kim et al. 2019, "From Research to Production and Back", section 3: a decoder
 of the Transformer whose self-attention is replaced by a recurrence without matrix products.
@@ -115,7 +115,7 @@ class HybridConfig:
 
 Kept = tuple[Tensor, ...]
 """h and c of the LSTMs, or c of the SSRUs: (B, L, D) each."""
-Past = tuple[Kept, Turn | None]
+Past = tuple[Kept, Turn | None]  # and by what attention to the source is turned
 
 
 @dataclass(frozen=True, kw_only=True)
