@@ -23,7 +23,7 @@ MODES = (
     SearchOptions(beam=5, nbest=5, max_length=9),
     SearchOptions(sample=True, nbest=3, temperature=2.0, max_length=9),
 )
-ATTENTIVE = ("luong", "bahdanau", "rnnsearch", "transformer")
+ATTENTIVE = ("luong", "bahdanau", "rnnsearch", "transformer", "modern", "hybrid")
 TINY = (*ATTENTIVE, "cgru", "luong-fast", "attention")
 
 
@@ -39,6 +39,8 @@ def model_of(name: str, scale: float = 3.0, width: int = 20) -> torch.nn.Module:
     """Small, untrained, but with opinions: larger weights make sharper distributions."""
     entry = MODELS[name]
     sizes = {"embedding_size": width - 8, "hidden_size": width}
+    if name.startswith("hybrid"):  # four layers and an LSTM multiply what they round
+        scale = min(scale, 2.0)
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
     with torch.no_grad():
         for key, parameter in model.named_parameters():

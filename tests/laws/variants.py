@@ -82,6 +82,18 @@ VARIANTS: list[Variant] = [
     ),
     Variant("transformer", {"num_heads": 5, "num_layers": 1, "tie": "nothing"}),
     Variant("transformer", {"num_layers": 3, "embedding_size": None, "alignment_head": 2}),
+    Variant("modern", {"hidden_size": 12, "num_heads": 3, "num_layers": 1, "tie": "nothing"}),
+    Variant("modern", {"hidden_size": 12, "num_heads": 3, "rotate_source": False}),
+    Variant(
+        "modern",
+        {"hidden_size": 12, "num_heads": 6, "num_kv_heads": 2, "qk_norm": True, "num_layers": 3},
+    ),
+    Variant("hybrid", {"num_layers": 2, "decoder_layers": 3, "attention_heads": 5}),
+    Variant(
+        "hybrid", {"hidden_size": 12, "tie": "nothing", "attention_heads": 2, "alignment_head": 2}
+    ),
+    Variant("hybrid", {"num_layers": 1, "attention_heads": 2, "rotate_source": False}),
+    Variant("hybrid-ssru", {"num_layers": 1, "decoder_layers": 3, "attention_heads": 5}),
     *(
         Variant("monotonic", {"order": order, "monotonic": monotonic, "window": 2})
         for order, monotonic in ((0, False), (1, True), (1, False))

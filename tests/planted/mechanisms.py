@@ -63,9 +63,10 @@ def luong(memory: Any = None, model: str = "luong", **options: Any) -> Mechanism
     )
 
 
-def transformer(**options: Any) -> Mechanism:
+def transformer(model: str = "transformer", **options: Any) -> Mechanism:
     """One head of one layer attends; it reads the last symbol alone, so that is its memory."""
-    return Mechanism(model="transformer", memory="output", options={"tie": "nothing", **options})
+    still = {} if model == "transformer" else {"rotate_source": False}
+    return Mechanism(model=model, memory="output", options={"tie": "nothing", **still, **options})
 
 
 SCORES = ("dot", "general", "concat", "location", "learned_scale")
@@ -100,4 +101,9 @@ MECHANISMS: list[Mechanism] = [
     Mechanism(model="bahdanau", memory="attended-late"),
     transformer(num_layers=1, num_heads=1),
     transformer(num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
+    transformer("modern", num_layers=1, num_heads=1),
+    transformer("modern", num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
+    transformer("hybrid", num_layers=1),
+    transformer("hybrid", num_layers=2, attention_heads=4, alignment_head=3),
+    transformer("hybrid-ssru", num_layers=1, decoder_layers=2),
 ]

@@ -15,7 +15,9 @@ import numpy as np
 
 from jumok.models import MODELS
 from jumok.models.bahdanau import Bahdanau
+from jumok.models.hybrid import Hybrid
 from jumok.models.luong import Luong
+from jumok.models.modern import Modern
 from jumok.models.scratch_attention import AttentionSeq2seq
 from jumok.models.transformer import Transformer
 from jumok.nn.stacks import EncoderStack
@@ -44,6 +46,7 @@ from planted.plant import (
     written,
 )
 from planted.planting_bahdanau import plant_bahdanau
+from planted.planting_modern import plant_hybrid, plant_modern
 from planted.planting_transformer import plant_transformer
 from planted.scoring import MATCH, STOP, additive, and_units, says_JV
 
@@ -64,8 +67,9 @@ def plant(mechanism: Mechanism) -> Planted:
     config = entry.config(**{**sizes, **entry.preset, **mechanism.options})
     network = entry.model(config, len(SOURCE), len(TARGET))
     zero(network)
-    put(network.source_embedding, np.eye(len(SOURCE), len(TARGET)))
-    put(network.target_embedding, np.eye(len(TARGET)))
+    symbols = getattr(network, "symbols", network)
+    put(symbols.source_embedding, np.eye(len(SOURCE), len(TARGET)))
+    put(symbols.target_embedding, np.eye(len(TARGET)))
     scores_KX = PLANTERS[type(network)](network, mechanism)
     return Planted(network.eval(), scores_KX)
 
@@ -323,4 +327,6 @@ PLANTERS: dict[type, Callable[[Any, Mechanism], np.ndarray]] = {
     Luong: plant_luong,
     Bahdanau: plant_bahdanau,
     Transformer: plant_transformer,
+    Modern: plant_modern,
+    Hybrid: plant_hybrid,
 }

@@ -40,25 +40,25 @@ def plant_transformer(network: Transformer, mechanism: Mechanism) -> np.ndarray:
     put(network.widen.weight, LONG / D**0.5 * symbols_VD.T)
 
     assert max(M, J) <= K
-    scores_MJ, memory_VM = _scores(mechanism), _memories()
+    scores_MJ, memory_VM = scores(mechanism), memories()
     last = (network.config.alignment_head or 1) * K
     head = slice(last - K, last)
     attend = network.decoder[network.config.aligning_layer].attend_source
     codes_VD, codes_JD = norm * symbols_VD, norm * symbols_VD[:J]
-    put(attend.W_q.weight[head], _wide(table((codes_VD, memory_VM)), K))
-    put(attend.W_k.weight[head], _wide(table((codes_JD, K**0.5 * scores_MJ.T)), K))
-    put(attend.W_v.weight[head], _wide(table((codes_JD, np.eye(J))), K))
-    put(attend.W_o.weight[:, head], _wide(LONG * said_JD, K).T)
+    put(attend.W_q.weight[head], wide(table((codes_VD, memory_VM)), K))
+    put(attend.W_k.weight[head], wide(table((codes_JD, K**0.5 * scores_MJ.T)), K))
+    put(attend.W_v.weight[head], wide(table((codes_JD, np.eye(J))), K))
+    put(attend.W_o.weight[:, head], wide(LONG * said_JD, K).T)
     put(network.W_s, table((norm * said_JD, says_JV(mechanism))))
     return scores_MJ
 
 
-def _wide(rows: np.ndarray, count: int) -> np.ndarray:
+def wide(rows: np.ndarray, count: int) -> np.ndarray:
     """``rows`` and zeros below them."""
     return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]))])
 
 
-def _memories() -> np.ndarray:
+def memories() -> np.ndarray:
     """Symbol written last -> one-hot memory, (V, M)."""
     found = np.zeros((len(TARGET), len(MEMORIES)))
     for v, symbol in enumerate(TARGET):
@@ -68,7 +68,7 @@ def _memories() -> np.ndarray:
     return found
 
 
-def _scores(mechanism: Mechanism) -> np.ndarray:
+def scores(mechanism: Mechanism) -> np.ndarray:
     """MATCH for the wanted idea, STOP for the full stop, (M, J); padding scores like that."""
     assert mechanism.memory == "output" and mechanism.attends_end
     found = np.zeros((len(MEMORIES), len(SOURCE)))

@@ -13,9 +13,9 @@ d_model is D = hidden_size, h is R = num_heads, d_k = d_v is K = D / R, d_ff is 
 (1) stands in ``nn/heads.py``, (2) in ``nn/feedforward.py``, PE in ``nn/positions.py``.
 
 ``forward`` is the paper: all positions at once. ``step`` takes one position through the same
-layers and keeps the keys and values of those before it. Where we depart: sizes; the source has an
-embedding of its own (``tie = "all"`` is the paper's, for one vocabulary); embeddings may be
-narrower than the model. The paper gives no initial weights: Glorot's, uniform.
+layers and keeps the keys and values of those before it. Where we depart: sizes, and the source has
+an embedding of its own (``transformer-base`` and ``-big`` are the paper's, for one vocabulary);
+embeddings may be narrower than the model. First weights, of which it is silent: Glorot's, uniform.
 """
 
 from __future__ import annotations

@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from jumok.nn.attention import dot_scores, mix, weigh
 from jumok.records import MapKind, MapSpec
 
-__all__ = ["Memory", "MultiHead", "attend_heads", "by_head", "causal", "head_maps", "written"]
+__all__ = [
+    "Memory",
+    "MultiHead",
+    "attend_heads",
+    "by_head",
+    "causal",
+    "fused_heads",
+    "head_maps",
+    "written",
+]
 
 Memory = tuple[Tensor, Tensor]
 """Keys and values of what can be attended to, (B, R, S, K) each."""
@@ -54,7 +63,7 @@ class MultiHead(nn.Module):
         if shown:
             context, weights = attend_heads(query, memory, mask)
         else:
-            context, weights = _fused(query, memory, mask), None
+            context, weights = fused_heads(query, memory, mask), None
         joined = context.transpose(1, 2) if context.dim() == 4 else context
         return self.W_o(joined.flatten(-2)), weights
 
@@ -77,13 +86,13 @@ def attend_heads(query: Tensor, memory: Memory, mask: Tensor) -> tuple[Tensor, T
     return mix(weights.flatten(0, 1), values).unflatten(0, rows), weights
 
 
-def _fused(query: Tensor, memory: Memory, mask: Tensor) -> Tensor:
+def fused_heads(query: Tensor, memory: Memory, mask: Tensor) -> Tensor:
     """The context of ``attend_heads``; the weights are never kept."""
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         # Measured: up to 256 positions PyTorch's is 2 to 7 times slower there than the products.
         return attend_heads(query, memory, mask)[0]
     if query.dim() == 3:
-        return _fused(query.unsqueeze(2), memory, mask.unsqueeze(2)).squeeze(2)
+        return fused_heads(query.unsqueeze(2), memory, mask.unsqueeze(2)).squeeze(2)
     somewhere = mask.any(dim=-1, keepdim=True)
     return F.scaled_dot_product_attention(query, *memory, mask | ~somewhere) * somewhere
 
