@@ -40,6 +40,13 @@ def gru(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
     return tuple(states)
 
 
+def pool(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
+    """Without products nothing is ever bf16."""
+    one, other, v = WEIGHTS[2][: 3 * H].view(3, H)
+    a, u = rows["x"][..., 2:3] * one, rows["x"][..., :1] * other
+    return kernels.forget_pool(a, u, v, rows["h"]), kernels.forget_pool(a, u)
+
+
 def luong(rows: dict[str, Tensor], precision: Precision) -> tuple[Tensor, ...]:
     return kernels.luong_feed(
         rows["x"], rows["keys_h"], rows["values"], rows["mask"], weight_x_GI=WEIGHTS[4],
@@ -84,7 +91,7 @@ ATTENDING = {
     "rnnsearch": rnnsearch,
     "conditional": conditional,
 }
-KERNELS = {"lstm": lstm, "gru": gru, "linear": linear, **ATTENDING}
+KERNELS = {"lstm": lstm, "gru": gru, "pool": pool, "linear": linear, **ATTENDING}
 every = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 attending = pytest.mark.parametrize("kernel", ATTENDING.values(), ids=ATTENDING)
 precision = pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
+from jumok.nn.linear_recurrence import ForgetPool
 from jumok.nn.recurrent import GRU, LSTM
 
 __all__ = ["with_scans"]
@@ -46,7 +47,20 @@ def _scan_gru(layer: GRU, x_BTE: Tensor, h_BH: Tensor) -> Tensor:
     return h_BTH
 
 
-_SCANS: dict[type, Any] = {LSTM: _scan_lstm, GRU: _scan_gru}
+def _scan_pool(pool: ForgetPool, a_BTH: Tensor, u_BTH: Tensor, c_BH: Tensor) -> Tensor:
+    """``ForgetPool.forward``."""
+    size = c_BH.shape[-1]
+
+    def body(c_BH: Tensor, au_BX: Tensor) -> tuple[Tensor, Tensor]:
+        c_BH = pool.step(au_BX[:, :size], au_BX[:, size:], c_BH)
+        return c_BH, c_BH.clone()
+
+    _, c_TBH = scan(body, c_BH, torch.cat([a_BTH, u_BTH], dim=-1).transpose(0, 1), dim=0)
+    c_BTH: Tensor = c_TBH.transpose(0, 1)
+    return c_BTH
+
+
+_SCANS: dict[type, Any] = {LSTM: _scan_lstm, GRU: _scan_gru, ForgetPool: _scan_pool}
 
 
 def with_scans(model: nn.Module) -> nn.Module:

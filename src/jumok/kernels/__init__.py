@@ -13,6 +13,7 @@ from jumok.kernels.gru import gru
 from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
+from jumok.kernels.pool import forget_pool
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "additive_scores",
     "auto_precision",
     "conditional_gru",
+    "forget_pool",
     "gru",
     "linear",
     "lstm",

@@ -17,6 +17,7 @@ OPERATIONS = (
     "linear",
     "lstm",
     "gru",
+    "forget_pool",
     "luong_feed",
     "additive_lstm",
     "additive_gru",

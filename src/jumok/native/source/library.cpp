@@ -6,6 +6,7 @@
 #include "lstm.h"
 #include "luong.h"
 #include "masks.h"
+#include "pool.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -67,6 +68,21 @@ EXPORT int jumok_linear_backward(long low, long threads, long rows, long E, long
         typedef decltype(g) G;
         Linear<G>{(int)threads, rows, {{weight, dweight, E, E}}, {1, width}, (G*)operands}.backward(
             dy, dx, dbias);
+    });
+}
+
+// `low` is not read: there are no products whose operands could be bfloat16.
+EXPORT int jumok_forget_pool_forward(long, long threads, long B, long T, long size,
+                                     const float* a, const float* u, const float* v,
+                                     const float* c0, float* c) {
+    return guarded([&] { Pool{(int)threads, B, T, size, a, u, v, c0, c}.forward(); });
+}
+EXPORT int jumok_forget_pool_backward(long, long threads, long B, long T, long size,
+                                      const float* a, const float* u, const float* v,
+                                      const float* c0, float* c, const float* dc, float* da,
+                                      float* du, float* dv, float* dc0) {
+    return guarded([&] {
+        Pool{(int)threads, B, T, size, a, u, v, c0, c}.backward(dc, da, du, dv, dc0);
     });
 }
 
