@@ -11,9 +11,12 @@ from jumok.models.contract import Want
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
 from models.by_hand_copying import monotonic, pointer
+from models.by_hand_parallel import convs2s, parallel
 from models.by_hand_transformer import transformer
 
 BY_HAND = BY_HAND | {"transformer": transformer, "monotonic": monotonic, "pointer": pointer}
+BY_HAND |= dict.fromkeys(("qrnn", "sru", "ssru", "mingru", "minlstm"), parallel)
+BY_HAND["convs2s"] = convs2s
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
