@@ -16,6 +16,7 @@ import numpy as np
 from jumok.models import MODELS
 from jumok.models.bahdanau import Bahdanau
 from jumok.models.luong import Luong
+from jumok.models.parallel_rnn import ParallelRNN
 from jumok.models.scratch_attention import AttentionSeq2seq
 from jumok.models.transformer import Transformer
 from jumok.nn.stacks import EncoderStack
@@ -44,6 +45,7 @@ from planted.plant import (
     written,
 )
 from planted.planting_bahdanau import plant_bahdanau
+from planted.planting_parallel import plant_parallel
 from planted.planting_transformer import plant_transformer
 from planted.scoring import MATCH, STOP, additive, and_units, says_JV
 
@@ -322,5 +324,6 @@ PLANTERS: dict[type, Callable[[Any, Mechanism], np.ndarray]] = {
     AttentionSeq2seq: plant_book,
     Luong: plant_luong,
     Bahdanau: plant_bahdanau,
+    ParallelRNN: plant_parallel,
     Transformer: plant_transformer,
 }

@@ -40,7 +40,7 @@ def plant_transformer(network: Transformer, mechanism: Mechanism) -> np.ndarray:
     put(network.widen.weight, LONG / D**0.5 * symbols_VD.T)
 
     assert max(M, J) <= K
-    scores_MJ, memory_VM = _scores(mechanism), _memories()
+    scores_MJ, memory_VM = scores_MJ_of(mechanism), memories_VM()
     last = (network.config.alignment_head or 1) * K
     head = slice(last - K, last)
     attend = network.decoder[network.config.aligning_layer].attend_source
@@ -58,7 +58,7 @@ def _wide(rows: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]))])
 
 
-def _memories() -> np.ndarray:
+def memories_VM() -> np.ndarray:
     """Symbol written last -> one-hot memory, (V, M)."""
     found = np.zeros((len(TARGET), len(MEMORIES)))
     for v, symbol in enumerate(TARGET):
@@ -68,7 +68,7 @@ def _memories() -> np.ndarray:
     return found
 
 
-def _scores(mechanism: Mechanism) -> np.ndarray:
+def scores_MJ_of(mechanism: Mechanism) -> np.ndarray:
     """MATCH for the wanted idea, STOP for the full stop, (M, J); padding scores like that."""
     assert mechanism.memory == "output" and mechanism.attends_end
     found = np.zeros((len(MEMORIES), len(SOURCE)))
