@@ -12,12 +12,15 @@ from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
 from models.by_hand_copying import monotonic, pointer
 from models.by_hand_modern import hybrid, modern
+from models.by_hand_parallel import convs2s, parallel
 from models.by_hand_transformer import transformer
 
 BY_HAND = BY_HAND | {
     **dict.fromkeys(("transformer", "transformer-base", "transformer-big"), transformer),
     "modern": modern,
     **dict.fromkeys(("hybrid", "hybrid-ssru"), hybrid),
+    **dict.fromkeys(("qrnn", "sru", "ssru", "mingru", "minlstm"), parallel),
+    "convs2s": convs2s,
     "monotonic": monotonic,
     "pointer": pointer,
 }

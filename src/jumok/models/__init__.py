@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 
 from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
+from jumok.models.convs2s import ConvConfig, ConvS2S
 from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
+from jumok.models.parallel_rnn import ParallelConfig, ParallelRNN
 from jumok.models.pointer import PointerConfig, PointerGenerator
 from jumok.models.scratch import BookConfig, Seq2seq
 from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
@@ -36,6 +38,14 @@ class Entry:
     recurrent model does not suit this one; flags and files go over them."""
     copies: bool = False
     """It writes symbols of the source that the target's vocabulary lacks."""
+
+
+ALONE = {"window": 1, "bridge": "linear", "output": "attentional", "score": "general"}
+"""What the cells share that bring no translation model of their own (``parallel_rnn.py``)."""
+LESS_DROPOUT = {"model": {"dropout": 0.2}}
+"""The rule's dropout is for LSTMs: where states are not squashed at every step it is too much."""
+DEEP = {"num_layers": 3, "skip": True, "norm": True}
+"""minGRU and minLSTM: gates that do not see the state need layers above each other."""
 
 
 def _vaswani(
@@ -187,6 +197,54 @@ MODELS: dict[str, Entry] = {
         {"initial_std": 0.1, "initial_range": 0.1},
         experimental=True,
         copies=True,
+    ),
+    "convs2s": Entry(
+        ConvConfig,
+        ConvS2S,
+        "Gehring 2017: convolutions alone, attention in every layer",
+        # AdamW's steps do not depend on a gradient's scale.
+        {"scale_gradient": False},
+        experimental=True,
+        over_rule=LESS_DROPOUT,
+    ),
+    "qrnn": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Bradbury 2017: convolutional gates, pooling, gated attention",
+        experimental=True,
+        over_rule=LESS_DROPOUT,
+    ),
+    "sru": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Lei 2018: gates that see their own cell alone, highway",
+        {"cell": "sru", **ALONE},
+        experimental=True,
+        over_rule=LESS_DROPOUT,
+    ),
+    "ssru": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Kim 2019: SRU with one gate, residuals and layer norm",
+        {"cell": "ssru", **ALONE, "skip": True, "norm": True},
+        experimental=True,
+        over_rule=LESS_DROPOUT,
+    ),
+    "mingru": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Feng 2024: a GRU whose gate reads the input alone, three layers",
+        {"cell": "mingru", **ALONE, **DEEP},
+        experimental=True,
+        over_rule=LESS_DROPOUT,
+    ),
+    "minlstm": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Feng 2024: an LSTM whose gates read the input alone, three layers",
+        {"cell": "minlstm", **ALONE, **DEEP},
+        experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
 }
 
