@@ -50,6 +50,7 @@ def wirings() -> list[dict[str, Any]]:
 
 
 DEEP = {"num_layers": 3, "skip": True, "bidirectional": True}
+SPARSE = ("sparsemax", "entmax15", "rela")
 SCORES = ("dot", "general", "concat", "location", "scaled", "learned_scale")
 
 VARIANTS: list[Variant] = [
@@ -87,6 +88,20 @@ VARIANTS: list[Variant] = [
         for order, monotonic in ((0, False), (1, True), (1, False))
     ),
     Variant("pointer", {"coverage": False}),
+    *(
+        Variant(name, {"normalize": normalize})
+        for name, ways in (
+            ("luong", SPARSE),
+            ("luong-fast", SPARSE),
+            ("rnnsearch", ("entmax15",)),
+            ("cgru", ("sparsemax",)),
+            ("bahdanau", ("rela",)),
+            ("transformer", ("sparsemax", "rela")),
+        )
+        for normalize in ways
+    ),
+    # One layer: below a second one bfloat16's digits of a sharp weight do not last.
+    Variant("transformer", {"normalize": "entmax15", "num_layers": 1}),
 ]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

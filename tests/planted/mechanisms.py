@@ -95,9 +95,16 @@ MECHANISMS: list[Mechanism] = [
             (True, {"renormalise": True}),
         )
     ),
+    *(
+        luong(normalize=way, score=score, feeding=feeding)
+        for way, score in (("sparsemax", "dot"), ("entmax15", "concat"))
+        for feeding in (True, False)
+    ),
     Mechanism(model="rnnsearch", memory="attended-late"),
     Mechanism(model="cgru", memory="attended"),
     Mechanism(model="bahdanau", memory="attended-late"),
+    Mechanism(model="cgru", memory="attended", options={"normalize": "entmax15"}),
     transformer(num_layers=1, num_heads=1),
+    transformer(num_layers=1, num_heads=1, normalize="sparsemax"),
     transformer(num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
 ]

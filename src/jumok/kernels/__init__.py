@@ -1,4 +1,4 @@
-"""The recurrences, fast: backward passes derived by hand over native code."""
+"""The recurrences, fast: backward passes derived by hand over native code; sparse shares."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
+from jumok.kernels.simplex import entmax15, sparsemax
 
 __all__ = [
     "OPERATIONS",
@@ -25,9 +26,11 @@ __all__ = [
     "additive_scores",
     "auto_precision",
     "conditional_gru",
+    "entmax15",
     "gru",
     "linear",
     "lstm",
     "luong_feed",
     "serves",
+    "sparsemax",
 ]
