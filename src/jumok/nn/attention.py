@@ -141,9 +141,10 @@ def weigh(scores: Tensor, mask: Tensor, normalize: Normalize = "softmax") -> Ten
 
 
 def rms_scaled(context: Tensor) -> Tensor:
-    """context / sqrt(mean of its squares + 1e-8), float32 inside (Zhang & Sennrich 2019)."""
+    """context / sqrt(mean of its squares + 1e-6), float32 inside (Zhang & Sennrich 2019)."""
     z = context if context.dtype == torch.float64 else context.float()
-    return z * torch.rsqrt((z * z).mean(dim=-1, keepdim=True) + 1e-8)
+    # Not the code's 1e-8: ONNX's optimiser takes that for 0, and a context of 0 becomes NaN.
+    return z * torch.rsqrt((z * z).mean(dim=-1, keepdim=True) + 1e-6)
 
 
 class ContextNorm(nn.Module):
