@@ -98,7 +98,8 @@ def unrolled_by_nature(variant: Variant) -> bool:
     fused = fused and not sparse
     luong = variant.model == "luong" and options["feeding"] and not (fused and whole)
     bahdanau = variant.model in ("rnnsearch", "cgru", "bahdanau") and sparse
-    return luong or bahdanau or variant.model == "pointer"
+    gnmt = variant.model == "gnmt" and options.get("wiring", "parallel") != "parallel"
+    return luong or bahdanau or gnmt or variant.model == "pointer"
 
 
 @pytest.mark.parametrize("variant", QUIET, ids=str)

@@ -89,10 +89,18 @@ VARIANTS: list[Variant] = [
     ),
     Variant("pointer", {"coverage": False}),
     *(
+        Variant("gnmt", {"wiring": wiring, "num_layers": layers, "first_state": first})
+        for wiring in ("parallel", "paper", "tf_gnmt_v2", "tf_gnmt")
+        for layers, first in ((2, "zero"), (4, "copy"))
+    ),
+    Variant("gnmt", {"score": "additive", "context_to_output": True, "attention_size": 7}),
+    Variant("gnmt", {"wiring": "paper", "context_to_output": True, "normalize": "sparsemax"}),
+    *(
         Variant(name, {"normalize": normalize})
         for name, ways in (
             ("luong", SPARSE),
             ("luong-fast", SPARSE),
+            ("gnmt", SPARSE),
             ("rnnsearch", ("entmax15",)),
             ("cgru", ("sparsemax",)),
             ("bahdanau", ("rela",)),

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
+from jumok.models.gnmt import GNMT, GNMTConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
 from jumok.models.pointer import PointerConfig, PointerGenerator
@@ -72,6 +73,17 @@ MODELS: dict[str, Entry] = {
         },
     ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
+    "gnmt": Entry(
+        GNMTConfig,
+        GNMT,
+        "Wu 2016: deep residual LSTMs, attention from the decoder's bottom layer to all; wired so "
+        "that training runs in parallel over the target",
+        {"embedding_std": 1.0},
+        experimental=True,
+        over_rule={
+            "search": {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1}
+        },
+    ),
     "transformer": Entry(
         TransformerConfig,
         Transformer,
