@@ -11,9 +11,15 @@ from jumok.models.contract import Want
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
 from models.by_hand_copying import monotonic, pointer
+from models.by_hand_gnmt import gnmt
 from models.by_hand_transformer import transformer
 
-BY_HAND = BY_HAND | {"transformer": transformer, "monotonic": monotonic, "pointer": pointer}
+BY_HAND = BY_HAND | {
+    "gnmt": gnmt,
+    "transformer": transformer,
+    "monotonic": monotonic,
+    "pointer": pointer,
+}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
