@@ -104,6 +104,14 @@ MECHANISMS: list[Mechanism] = [
     Mechanism(model="cgru", memory="attended"),
     Mechanism(model="bahdanau", memory="attended-late"),
     Mechanism(model="cgru", memory="attended", options={"normalize": "entmax15"}),
+    Mechanism(model="gnmt", options={"num_layers": 3}),
+    Mechanism(model="gnmt", options={"score": "additive", "context_to_output": True}),
+    Mechanism(model="gnmt", options={"num_layers": 2, "normalize": "entmax15"}),
+    Mechanism(model="gnmt", memory="attended-late", options={"wiring": "paper", "num_layers": 4}),
+    Mechanism(model="gnmt", memory="attended", options={"wiring": "tf_gnmt_v2"}),
+    Mechanism(
+        model="gnmt", memory="attended", ahead=True, options={"wiring": "tf_gnmt", "num_layers": 3}
+    ),
     transformer(num_layers=1, num_heads=1),
     transformer(num_layers=1, num_heads=1, normalize="sparsemax"),
     transformer(num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
