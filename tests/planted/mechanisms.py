@@ -106,8 +106,12 @@ MECHANISMS: list[Mechanism] = [
     Mechanism(model="cgru", memory="attended", options={"normalize": "entmax15"}),
     Mechanism(model="gnmt", options={"num_layers": 3}),
     Mechanism(model="gnmt", options={"score": "additive", "context_to_output": True}),
-    Mechanism(model="gnmt", options={"num_layers": 2, "normalize": "entmax15"}),
-    Mechanism(model="gnmt", memory="attended-late", options={"wiring": "paper", "num_layers": 4}),
+    Mechanism(model="gnmt", options={"first_state": "zero", "normalize": "entmax15"}),
+    Mechanism(
+        model="gnmt",
+        memory="attended-late",
+        options={"wiring": "paper", "num_layers": 4, "first_state": "zero"},
+    ),
     Mechanism(model="gnmt", memory="attended", options={"wiring": "tf_gnmt_v2"}),
     Mechanism(
         model="gnmt", memory="attended", ahead=True, options={"wiring": "tf_gnmt", "num_layers": 3}

@@ -21,6 +21,7 @@ def plant_gnmt(network: GNMT, mechanism: Mechanism) -> np.ndarray:
     config = network.config
     codes = Codes(network.encoder.upper, config.hidden_size, mechanism)
     symbols_JH = codes.symbols_JH
+    codes.firsts_XH = symbols_JH  # copied: what the backward direction read last
     plant_encoder_of(network, symbols_JH)
     paper = config.wiring == "paper"
     wanted = NEXT.__getitem__ if paper else codes.wanted

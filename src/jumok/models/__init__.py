@@ -78,10 +78,11 @@ MODELS: dict[str, Entry] = {
         GNMT,
         "Wu 2016: deep residual LSTMs, attention from the decoder's bottom layer to all; wired so "
         "that training runs in parallel over the target",
-        {"embedding_std": 1.0},
+        {"embedding_std": 1.0, "first_state": "copy"},
         experimental=True,
         over_rule={
-            "search": {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1}
+            "model": {"dropout": 0.2},
+            "search": {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1},
         },
     ),
     "transformer": Entry(
