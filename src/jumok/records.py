@@ -140,6 +140,8 @@ class MapSpec:
     """True for the one map returned as ``weights`` and drawn by default."""
     sums_to_one: bool = True
     """False where a row may sum to less (Luong's local-p, whose Gaussian is not renormalised)."""
+    at_most_one: bool = True
+    """False where a row may sum to more (ReLA's rectified scores)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,10 +35,10 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def model_of(name: str, scale: float = 3.0, width: int = 20) -> torch.nn.Module:
+def model_of(name: str, scale: float = 3.0, width: int = 20, **options: str) -> torch.nn.Module:
     """Small, untrained, but with opinions: larger weights make sharper distributions."""
     entry = MODELS[name]
-    sizes = {"embedding_size": width - 8, "hidden_size": width}
+    sizes = {"embedding_size": width - 8, "hidden_size": width, **options}
     if name.startswith("hybrid"):  # four layers and an LSTM multiply what they round
         scale = min(scale, 2.0)
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
@@ -228,6 +228,21 @@ def differing(model: torch.nn.Module, draws: int, *, bits: bool, seed: int = 0) 
 @pytest.mark.parametrize("name", ATTENTIVE)
 def test_batch_mates_change_nothing_to_the_last_bit(name) -> None:
     assert differing(model_of(name), 65, bits=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "normalize"),
+    [
+        ("luong", "sparsemax"),
+        ("luong-fast", "entmax15"),
+        ("bahdanau", "rela"),
+        ("transformer", "sparsemax"),
+        ("gnmt", "entmax15"),
+        ("gnmt", "softmax"),
+    ],
+)
+def test_no_way_of_attending_shows_its_batch_mates(name, normalize) -> None:
+    assert differing(model_of(name, normalize=normalize), 20, bits=True) == 0
 
 
 @pytest.mark.parametrize("name", TINY)

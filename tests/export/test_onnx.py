@@ -37,9 +37,9 @@ UNBOUNDED = ("sru", "convs2s")
 """No tanh and no norm stands between two layers."""
 
 
-def model_of(name: str) -> torch.nn.Module:
+def model_of(name: str, **options: str) -> torch.nn.Module:
     entry = MODELS[name]
-    sizes = {"embedding_size": 12, "hidden_size": 20}
+    sizes = {"embedding_size": 12, "hidden_size": 20, **options}
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
     if name in UNBOUNDED or any("norm" in key for key, _ in model.named_parameters()):
         return model  # sharp enough: each layer would double the rounding of the one below
@@ -140,6 +140,20 @@ def test_the_planted_alignment_survives_the_export_maps_included(tmp_path) -> No
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "bahdanau"])
 def test_every_exported_model_decodes_as_the_model_does(name, tmp_path) -> None:
     model = model_of(name)
+    compare(model, export_onnx(model, tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize(
+    ("name", "normalize"),
+    [
+        ("luong-fast", "sparsemax"),
+        pytest.param("luong", "entmax15", marks=pytest.mark.nightly),
+        pytest.param("bahdanau", "rela", marks=pytest.mark.nightly),
+        pytest.param("transformer", "sparsemax", marks=pytest.mark.nightly),
+    ],
+)
+def test_every_way_of_attending_can_be_exported(name, normalize, tmp_path) -> None:
+    model = model_of(name, normalize=normalize)
     compare(model, export_onnx(model, tmp_path / "bundle"))
 
 

@@ -32,6 +32,8 @@ MODELS = [
     Variant("bahdanau", {"attention_size": 20, **SIZES}),
     Variant("plain", SIZES),
     Variant("transformer", SIZES),
+    Variant("gnmt", {"normalize": "entmax15", **SIZES}),
+    Variant("luong", {"normalize": "rela", **SIZES}),
     Variant("luong-fast", {"hidden_size": 22, "embedding_size": 12}),
 ]
 each = pytest.mark.parametrize("variant", MODELS, ids=lambda v: v.model)

@@ -94,8 +94,12 @@ def unrolled_by_nature(variant: Variant) -> bool:
     options = {"feeding": variant.model == "luong", **variant.options}
     fused = options.get("score", "general") not in ("concat", "location")
     whole = options.get("window", "global") == "global" and options.get("num_layers", 1) == 1
+    sparse = options.get("normalize", "softmax") != "softmax"
+    fused = fused and not sparse
     luong = variant.model == "luong" and options["feeding"] and not (fused and whole)
-    return luong or variant.model == "pointer"
+    bahdanau = variant.model in ("rnnsearch", "cgru", "bahdanau") and sparse
+    gnmt = variant.model == "gnmt" and options.get("wiring", "parallel") != "parallel"
+    return luong or bahdanau or gnmt or variant.model == "pointer"
 
 
 @pytest.mark.parametrize("variant", QUIET, ids=str)

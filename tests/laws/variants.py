@@ -50,6 +50,7 @@ def wirings() -> list[dict[str, Any]]:
 
 
 DEEP = {"num_layers": 3, "skip": True, "bidirectional": True}
+SPARSE = ("sparsemax", "entmax15", "rela")
 SCORES = ("dot", "general", "concat", "location", "scaled", "learned_scale")
 
 VARIANTS: list[Variant] = [
@@ -99,6 +100,28 @@ VARIANTS: list[Variant] = [
         for order, monotonic in ((0, False), (1, True), (1, False))
     ),
     Variant("pointer", {"coverage": False}),
+    *(
+        Variant("gnmt", {"wiring": wiring, "num_layers": layers, "first_state": first})
+        for wiring in ("parallel", "paper", "tf_gnmt_v2", "tf_gnmt")
+        for layers, first in ((2, "zero"), (4, "copy"))
+    ),
+    Variant("gnmt", {"score": "additive", "context_to_output": True, "attention_size": 7}),
+    Variant("gnmt", {"wiring": "paper", "context_to_output": True, "normalize": "sparsemax"}),
+    *(
+        Variant(name, {"normalize": normalize})
+        for name, ways in (
+            ("luong", SPARSE),
+            ("luong-fast", SPARSE),
+            ("gnmt", SPARSE),
+            ("rnnsearch", ("entmax15",)),
+            ("cgru", ("sparsemax",)),
+            ("bahdanau", ("rela",)),
+            ("transformer", ("sparsemax", "rela")),
+        )
+        for normalize in ways
+    ),
+    # One layer: below a second one bfloat16's digits of a sharp weight do not last.
+    Variant("transformer", {"normalize": "entmax15", "num_layers": 1}),
 ]
 VARIANTS += [
     Variant("qrnn", {"window": 3, "first_window": 5, "bidirectional": False, "num_layers": 3}),

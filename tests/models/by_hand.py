@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from models.by_hand_attending import held, softmax, weights_of
+
 Array = np.ndarray
 
 
@@ -41,11 +43,6 @@ class Weights(dict[str, Array]):
 
 def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
-
-
-def softmax(x: Array) -> Array:
-    shares = np.exp(x - x.max())
-    return shares / shares.sum()
 
 
 def log_softmax(x: Array) -> Array:
@@ -235,7 +232,7 @@ def luong_weights(W: Weights, config: Any, h: Array, states_SH: Array, t: int) -
     """Equations 7, 9 and 10 over the S attended positions; t counts from 1."""
     scores, S = luong_score(W, config, h, states_SH), len(states_SH)
     if config.window == "global":
-        return softmax(scores)
+        return weights_of(scores, config.normalize)
     if config.window == "local-m":
         p = float(min(t, S))
     else:
@@ -286,7 +283,8 @@ def luong(W: Weights, config: Any, source: Array, target_in: Array) -> Pair:
         a = np.zeros(len(source))
         if attended:
             a[:attended] = luong_weights(W, config, x, states[:attended], t)
-        h_tilde = np.tanh(linear(W, "W_c", np.concatenate([a @ states, x])))
+        context = held(W, "norm", a @ states)
+        h_tilde = np.tanh(linear(W, "W_c", np.concatenate([context, x])))
         rows.append(log_softmax(linear(W, "W_s", h_tilde)))
         maps.append(a)
     return Pair(np.array(rows), np.array(maps))
@@ -308,8 +306,8 @@ def bahdanau(W: Weights, config: Any, source: Array, target_in: Array) -> Pair:
             hidden = W["align.W_a.weight"] @ query + linear(W, "align.U_a", h_j)
             return float(W["align.v_a"] @ np.tanh(hidden))
 
-        alpha = softmax(np.array([network(h_j) for h_j in annotations]))
-        return alpha @ annotations, alpha
+        alpha = weights_of(np.array([network(h_j) for h_j in annotations]), config.normalize)
+        return held(W, "norm", alpha @ annotations), alpha
 
     start = {"rnnsearch": first_rnnsearch, "cgru": first_cgru, "notes": first_notes}
     step = {"rnnsearch": step_rnnsearch, "cgru": step_cgru, "notes": step_notes}

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from models.by_hand import Array, Pair, Weights, linear, log_softmax, softmax
+from models.by_hand import Array, Pair, Weights, linear, log_softmax
+from models.by_hand_attending import held, weights_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ def layer_norm(W: Weights, name: str, x: Array) -> Array:
     return W[f"{name}.weight"] * normal + W[f"{name}.bias"]
 
 
-def multi_head(W: Weights, heads: int, x: Array, seen_SD: Array) -> tuple[Array, list[Array]]:
+def multi_head(
+    W: Weights, heads: int, x: Array, seen_SD: Array, normalize: str = "softmax"
+) -> tuple[Array, list[Array]]:
     """Concat(head_1 .. head_h) W^O, and the weights of each head."""
     size = len(x) // heads
     found, weights = [], []
@@ -43,10 +46,10 @@ def multi_head(W: Weights, heads: int, x: Array, seen_SD: Array) -> tuple[Array,
         mine = slice(h * size, (h + 1) * size)
         q = W["W_q.weight"][mine] @ x
         scores = [q @ (W["W_k.weight"][mine] @ s) / math.sqrt(size) for s in seen_SD]
-        weights.append(softmax(np.array(scores)))
+        weights.append(weights_of(np.array(scores), normalize))
         values = [W["W_v.weight"][mine] @ s for s in seen_SD]
         found.append(sum(a * v for a, v in zip(weights[-1], values, strict=True)))
-    return W["W_o.weight"] @ np.concatenate(found), weights
+    return W["W_o.weight"] @ held(W, "norm", np.concatenate(found)), weights
 
 
 def feed_forward(W: Weights, x: Array) -> Array:
@@ -61,7 +64,7 @@ def embedded(W: Weights, table: str, ids: Array, size: int) -> list[Array]:
 
 
 def transformer(W: Weights, config: Any, source: Array, target_in: Array) -> Drawn:
-    D, R = config.hidden_size, config.heads
+    D, R, way = config.hidden_size, config.heads, config.normalize
     maps: dict[str, list[Array]] = {}
 
     def noted(name: str, weights: list[Array], width: int) -> None:
@@ -74,7 +77,7 @@ def transformer(W: Weights, config: Any, source: Array, target_in: Array) -> Dra
     for n in range(config.num_layers):
         L, after = W.within(f"encoder.{n}"), []
         for x_s in x:
-            found, weights = multi_head(L.within("attend_self"), R, x_s, x)
+            found, weights = multi_head(L.within("attend_self"), R, x_s, x, way)
             noted(f"encoder/layer{n + 1}", weights, len(x))
             y = layer_norm(L, "norm_self", x_s + found)
             after.append(layer_norm(L, "norm_feed", y + feed_forward(L.within("feed_forward"), y)))
@@ -85,10 +88,10 @@ def transformer(W: Weights, config: Any, source: Array, target_in: Array) -> Dra
     for n in range(config.num_layers):
         L, after = W.within(f"decoder.{n}"), []
         for t in range(T):
-            found, weights = multi_head(L.within("attend_self"), R, x[t], x[: t + 1])
+            found, weights = multi_head(L.within("attend_self"), R, x[t], x[: t + 1], way)
             noted(f"decoder/layer{n + 1}", weights, T)
             y = layer_norm(L, "norm_self", x[t] + found)
-            found, weights = multi_head(L.within("attend_source"), R, y, encoded)
+            found, weights = multi_head(L.within("attend_source"), R, y, encoded, way)
             noted(f"layer{n + 1}", weights, len(encoded))
             y = layer_norm(L, "norm_source", y + found)
             after.append(layer_norm(L, "norm_feed", y + feed_forward(L.within("feed_forward"), y)))

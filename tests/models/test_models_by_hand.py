@@ -11,6 +11,7 @@ from jumok.models.contract import Want
 from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
 from models.by_hand_copying import monotonic, pointer
+from models.by_hand_gnmt import gnmt
 from models.by_hand_modern import hybrid, modern
 from models.by_hand_parallel import convs2s, parallel
 from models.by_hand_transformer import transformer
@@ -21,6 +22,7 @@ BY_HAND = BY_HAND | {
     **dict.fromkeys(("hybrid", "hybrid-ssru"), hybrid),
     **dict.fromkeys(("qrnn", "sru", "ssru", "mingru", "minlstm"), parallel),
     "convs2s": convs2s,
+    "gnmt": gnmt,
     "monotonic": monotonic,
     "pointer": pointer,
 }

@@ -173,3 +173,15 @@ def test_luong_has_no_biases_unless_asked() -> None:
     for bias in (False, True):
         names = [n for n, p in built("luong", bias=bias).named_parameters() if p.dim() == 1]
         assert bool(names) == bias
+
+
+@pytest.mark.parametrize("window", ["local-m", "local-p"])
+@pytest.mark.parametrize("normalize", ["sparsemax", "entmax15", "rela"])
+def test_a_local_window_is_softmax_only(window: Any, normalize: Any) -> None:
+    assert LuongConfig(normalize=normalize).normalize == normalize
+    with pytest.raises(ConfigError) as caught:
+        LuongConfig(window=window, normalize=normalize)
+    assert caught.value.message == (
+        f"`normalize` = {normalize} needs `window` = global: a local window stands over softmax "
+        "weights (10)."
+    )

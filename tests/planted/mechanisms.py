@@ -102,13 +102,32 @@ MECHANISMS: list[Mechanism] = [
             (True, {"renormalise": True}),
         )
     ),
+    *(
+        luong(normalize=way, score=score, feeding=feeding)
+        for way, score in (("sparsemax", "dot"), ("entmax15", "concat"))
+        for feeding in (True, False)
+    ),
     Mechanism(model="rnnsearch", memory="attended-late"),
     Mechanism(model="cgru", memory="attended"),
     Mechanism(model="bahdanau", memory="attended-late"),
     parallel("qrnn", window=3, first_window=2),
     parallel("ssru", bidirectional=False, norm=False),
     parallel("ssru", bridge="zero", norm=False, skip=False),
+    Mechanism(model="cgru", memory="attended", options={"normalize": "entmax15"}),
+    Mechanism(model="gnmt", options={"num_layers": 3}),
+    Mechanism(model="gnmt", options={"score": "additive", "context_to_output": True}),
+    Mechanism(model="gnmt", options={"first_state": "zero", "normalize": "entmax15"}),
+    Mechanism(
+        model="gnmt",
+        memory="attended-late",
+        options={"wiring": "paper", "num_layers": 4, "first_state": "zero"},
+    ),
+    Mechanism(model="gnmt", memory="attended", options={"wiring": "tf_gnmt_v2"}),
+    Mechanism(
+        model="gnmt", memory="attended", ahead=True, options={"wiring": "tf_gnmt", "num_layers": 3}
+    ),
     transformer(num_layers=1, num_heads=1),
+    transformer(num_layers=1, num_heads=1, normalize="sparsemax"),
     transformer(num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
     transformer("modern", num_layers=1, num_heads=1),
     transformer("modern", num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),

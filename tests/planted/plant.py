@@ -217,6 +217,20 @@ def places(mechanism: Mechanism, sentence: str, outputs: Sequence[str]) -> list[
     return found
 
 
+def shares(scores: np.ndarray, normalize: str) -> np.ndarray:
+    """Softmax, or what stands above a threshold that is found by halving."""
+    if normalize == "softmax":
+        raised = np.exp(scores - scores.max())
+        return raised / raised.sum()
+    scale, power = {"sparsemax": (1.0, 1), "entmax15": (0.5, 2)}[normalize]
+    z = scale * (scores - scores.max())
+    low, high = -1.0, 0.0
+    for _ in range(100):
+        tau = (low + high) / 2
+        low, high = (tau, high) if (np.clip(z - tau, 0, 1) ** power).sum() > 1 else (low, tau)
+    return np.clip(z - high, 0, 1) ** power
+
+
 def weights(
     mechanism: Mechanism, sentence: str, outputs: Sequence[str], scores_KX: np.ndarray
 ) -> np.ndarray:
@@ -238,8 +252,10 @@ def weights(
             allowed_S &= np.abs(s - np.floor(p)) <= D
             if kind == "local-p":
                 gaussian_S = np.exp(-((s - p) ** 2) / (2 * (D / 2) ** 2))
-        shares_S = np.where(allowed_S, np.exp(scores_S - scores_S[allowed_S].max()), 0.0)
-        row_S = shares_S / shares_S.sum() * gaussian_S
+        shares_S = np.zeros(S)
+        way = mechanism.options.get("normalize", "softmax")
+        shares_S[allowed_S] = shares(scores_S[allowed_S], way)
+        row_S = shares_S * gaussian_S
         renormalised = mechanism.options.get("renormalise", False)
         rows.append(row_S / row_S.sum() if renormalised else row_S)
     return np.array(rows)

@@ -169,7 +169,8 @@ def _score_gap(one: Hypothesis, other: Hypothesis) -> float:
 def attention_fits(engine: Engine, rows: Rows, options: SearchOptions) -> Finding:
     """A row for each symbol, a column for each real source symbol, shares that are shares."""
     law = "attention fits"
-    has_weights = any(spec.is_weights for spec in engine.maps)
+    main = next((spec for spec in engine.maps if spec.is_weights), None)
+    has_weights, at_most = main is not None, 1 if main is None or main.at_most_one else np.inf
     worst, count = 0.0, 0
     found = search(engine, source_of(rows, engine.vocabulary_size), options)
     for row, hypotheses in zip(rows, found, strict=True):
@@ -183,7 +184,7 @@ def attention_fits(engine: Engine, rows: Rows, options: SearchOptions) -> Findin
             if h.weights_TS.shape != shape:
                 detail = f"a map is {h.weights_TS.shape}, but its output has {shape}"
                 return Finding(law, False, float("inf"), detail)
-            low, over = -h.weights_TS.min(initial=0.0), h.weights_TS.sum(axis=1) - 1
+            low, over = -h.weights_TS.min(initial=0.0), h.weights_TS.sum(axis=1) - at_most
             worst = max(worst, float(low), float(over.max(initial=0.0)))
     detail = f"{count} outputs" if has_weights else "this model has no attention"
     return Finding(law, bool(worst <= 1e-5), worst, detail)

@@ -197,7 +197,7 @@ def weights_are_shares_of_real_tokens(model: Any, batch: Batch) -> Finding:
     sums = weights.sum(dim=-1)[batch.target_mask_BT]
     somewhere = sums > 0 if spec.sums_to_one else torch.zeros_like(sums, dtype=torch.bool)
     off = float((sums[somewhere] - 1).abs().max()) if somewhere.any() else 0.0
-    over = float((sums - 1).clamp(min=0).max())
+    over = float((sums - 1).clamp(min=0).max()) if spec.at_most_one else 0.0
     worst = max(on_padding, negative, off, over)
     holds = on_padding == 0 and negative == 0 and max(off, over) <= 1e-5
     return Finding(law, holds, worst, f"on padding {on_padding}, sums off by {max(off, over)}")

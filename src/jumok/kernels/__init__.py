@@ -1,4 +1,4 @@
-"""The recurrences, fast: backward passes derived by hand over native code."""
+"""The recurrences, fast: backward passes derived by hand over native code; sparse shares."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jumok.kernels.lstm import lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
 from jumok.kernels.pool import forget_pool
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
+from jumok.kernels.simplex import entmax15, sparsemax
 
 __all__ = [
     "OPERATIONS",
@@ -27,9 +28,11 @@ __all__ = [
     "auto_precision",
     "conditional_gru",
     "forget_pool",
+    "entmax15",
     "gru",
     "linear",
     "lstm",
     "luong_feed",
     "serves",
+    "sparsemax",
 ]

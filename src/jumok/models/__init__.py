@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
 from jumok.models.convs2s import ConvConfig, ConvS2S
+from jumok.models.gnmt import GNMT, GNMTConfig
 from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
@@ -135,6 +136,18 @@ MODELS: dict[str, Entry] = {
         },
     ),
     "luong": Entry(LuongConfig, Luong, "Luong 2015: every score and window, input feeding"),
+    "gnmt": Entry(
+        GNMTConfig,
+        GNMT,
+        "Wu 2016: deep residual LSTMs, attention from the decoder's bottom layer to all; wired so "
+        "that training runs in parallel over the target",
+        {"embedding_std": 1.0, "first_state": "copy"},
+        experimental=True,
+        over_rule={
+            "model": {"dropout": 0.2},
+            "search": {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1},
+        },
+    ),
     "transformer": Entry(
         TransformerConfig,
         Transformer,

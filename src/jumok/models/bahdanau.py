@@ -35,13 +35,21 @@ from jumok import kernels
 from jumok.models.bahdanau_decoders import DECODERS, BahdanauEncoded, BahdanauState
 from jumok.models.contract import Output, Step, Want, read_out, unroll
 from jumok.nn import readout
-from jumok.nn.attention import Additive, mix, over_keys, weigh
+from jumok.nn.attention import (
+    Additive,
+    Normalize,
+    context_norm,
+    mix,
+    over_keys,
+    weigh,
+    weights_map,
+)
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.recurrent import operand_precision
 from jumok.nn.sources import reading
 from jumok.nn.stacks import EncoderStack, direction_size
-from jumok.records import BOS, Batch, MapSpec, Source
+from jumok.records import BOS, Batch, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,8 @@ class BahdanauConfig:
     """n' [1000]: hidden units of the alignment model."""
     readout_size: int = 128
     """l [500]: after maxout (rnnsearch) or tanh (cgru)."""
+    normalize: Normalize = "softmax"
+    """How scores become weights [softmax]."""
     dropout: float = 0.0
     """[0] On embeddings and on the readout's hidden layer."""
 
@@ -69,13 +79,13 @@ class Bahdanau(nn.Module):
     """Encoder and alignment model of the paper with one of three decoders."""
 
     paper = "step"
-    maps = (MapSpec("weights", "TS", "cross", "alpha_ij, equation 6", is_weights=True),)
 
     def __init__(
         self, config: BahdanauConfig, source_size: int, target_size: int, *, seed: int = 0
     ) -> None:
         super().__init__()
         self.config = config
+        self.maps = (weights_map("alpha_ij, equation 6", config.normalize),)
         m, n, notes = config.embedding_size, config.hidden_size, config.preset == "notes"
         self.source_embedding = nn.Parameter(torch.zeros(source_size, m))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, m))
@@ -93,6 +103,7 @@ class Bahdanau(nn.Module):
         self.align = Additive(n, D, config.attention_size, bias=config.preset == "cgru")
         self.decoder = DECODERS[config.preset](config, D, target_size)
         self._initialise(torch.Generator().manual_seed(seed))
+        self.norm = context_norm(config.normalize, D)
 
     def _initialise(self, generator: torch.Generator) -> None:
         """The code's rule: recurrent orthogonal, W_a, U_a N(0, 0.001^2), v_a 0, rest N(0, 0.01^2).
@@ -148,8 +159,8 @@ class Bahdanau(nn.Module):
 
         def attend(query: Tensor) -> tuple[Tensor, Tensor]:
             e = self.align(query, encoded.keys_BSA)
-            alpha = weigh(e, over_keys(encoded.mask_BS, query))  # (6)
-            return mix(alpha, encoded.states_BSD), alpha  # (5)
+            alpha = weigh(e, over_keys(encoded.mask_BS, query), self.config.normalize)  # (6)
+            return self.norm(mix(alpha, encoded.states_BSD)), alpha  # (5)
 
         hidden, weights, after = self.decoder.step(y, state, attend)
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
@@ -160,6 +171,8 @@ class Bahdanau(nn.Module):
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
     ) -> Output:
         refusal = kernels.serves(self.decoder.kernel, self.source_embedding)
+        if self.config.normalize != "softmax":
+            refusal = f"weights by {self.config.normalize}"
         if refusal is not None:
             took("bahdanau", f"unrolled: {refusal}")
             return unroll(self, batch, noise=noise, want=want)

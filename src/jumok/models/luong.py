@@ -41,14 +41,14 @@ from torch.nn import init
 from jumok import kernels
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out, unroll
-from jumok.nn import readout
-from jumok.nn.attention import ScoreName, build_score, in_fours, mix, over_keys, weigh
+from jumok.nn import attention, readout
+from jumok.nn.attention import Normalize, ScoreName, build_score, in_fours, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.recurrent import operand_precision
 from jumok.nn.sources import reading
 from jumok.nn.stacks import Bridge, BridgeKind, DecoderStack, EncoderStack, Merge, direction_size
-from jumok.records import Batch, MapSpec, Source
+from jumok.records import Batch, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,8 @@ class LuongConfig:
     centre: Literal["paper", "code"] = "paper"
     renormalise: bool = False
     """Make the weights of local-p sum to one again after the Gaussian."""
+    normalize: Normalize = "softmax"
+    """How scores become weights [softmax]; the others with the global window only."""
     feeding: bool = True
     """Input feeding."""
     attend_end: bool = False
@@ -94,6 +96,9 @@ class LuongConfig:
         direction_size(self.hidden_size, self.bidirectional, self.merge)
         if self.window_size < 1:
             raise ConfigError(f"`window_size` must be at least 1, but is {self.window_size}.")
+        if self.normalize != "softmax" and self.window != "global":
+            why = "a local window stands over softmax weights (10)"
+            raise ConfigError(f"`normalize` = {self.normalize} needs `window` = global: {why}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +132,7 @@ class Luong(nn.Module):
         super().__init__()
         self.config = config
         whole = config.window != "local-p" or config.renormalise
-        self.maps = (MapSpec("weights", "TS", "cross", "a_t, (7) or (10)", True, whole),)
+        self.maps = (attention.weights_map("a_t, (7) or (10)", config.normalize, whole=whole),)
         E, H, L = config.embedding_size, config.hidden_size, config.num_layers
         self.source_embedding = nn.Parameter(torch.zeros(source_size, E))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
@@ -159,6 +164,7 @@ class Luong(nn.Module):
                 init.normal_(weight, std=config.embedding_std, generator=generator)
             elif weight.dim() > 0:
                 init.uniform_(weight, -r, r, generator=generator)
+        self.norm = attention.context_norm(config.normalize, H)
 
     def encode(
         self, source: Source, *, noise: Noise | None = None, want: Want = Want.NOTHING
@@ -211,16 +217,17 @@ class Luong(nn.Module):
         scores = self.score(h, encoded.keys_BSK)  # (8)
         gaussian = None
         if self.config.window != "global":
-            p, s = self._centre(h, encoded, position), positions(encoded.mask_BS)
+            p = self._centre(h, encoded, position)
+            s = torch.arange(1.0, mask.shape[-1] + 1, device=p.device)
             near = (s - p.floor()).abs() <= self.config.window_size
             gaussian = torch.exp(-((s - p) ** 2) / (2 * (self.config.window_size / 2) ** 2))
             mask = mask & near
-        weights = weigh(scores, mask)  # (7)
+        weights = weigh(scores, mask, self.config.normalize)  # (7)
         if gaussian is not None and self.config.window == "local-p":
             weights = weights * gaussian.to(weights.dtype)  # (10)
             if self.config.renormalise:
                 weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
-        context = mix(weights, encoded.states_BSD)
+        context = self.norm(mix(weights, encoded.states_BSD))
         h_tilde = torch.tanh(self.W_c(torch.cat([context, h], dim=-1)))  # (5)
         return h_tilde.to(weights.dtype), weights
 
@@ -259,8 +266,8 @@ class Luong(nn.Module):
         config = self.config
         if config.num_layers > 1:
             return "input feeding through several layers"
-        if config.window != "global" or not self.score.is_product:
-            return f"input feeding with {config.window} {config.score}"
+        if config.window != "global" or not self.score.is_product or config.normalize != "softmax":
+            return f"input feeding with {config.window} {config.score} {config.normalize}"
         return kernels.serves("luong_feed", self.decoder.layers[0].W_x, self.decoder.layers[0].W_h)
 
     def _fused(
@@ -291,8 +298,3 @@ class Luong(nn.Module):
             precision=operand_precision(x),
         )
         return found.attentional_BTF, found.weights_BTS
-
-
-def positions(mask_BS: Tensor) -> Tensor:
-    """s = 1 .. S, broadcast against (B, S) and (B, T, S)."""
-    return torch.arange(1, mask_BS.shape[1] + 1, device=mask_BS.device).to(torch.float32)

@@ -32,7 +32,7 @@ from torch.nn import init
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
-from jumok.nn.attention import over_keys
+from jumok.nn.attention import Normalize, over_keys, weights_map
 from jumok.nn.feedforward import FeedForward
 from jumok.nn.heads import Memory, MultiHead, by_head, causal, head_maps, written
 from jumok.nn.noise import Noise, dropped
@@ -55,6 +55,8 @@ class TransformerConfig:
     """[2048] d_ff; none = four times the hidden size."""
     dropout: float = 0.1
     """[0.1] On the output of every sub-layer and on the sums of embeddings and positions."""
+    normalize: Normalize = "softmax"
+    """How scores become weights in every attention [softmax]."""
     tie: Literal["nothing", "output", "all"] = "output"
     """[all] Matrices that are one: the target's embedding and the one before the softmax
     (output), the source's embedding too (all: needs `data.shared`)."""
@@ -96,12 +98,12 @@ class TransformerConfig:
         """``weights``, then every head of every layer."""
         head = self.alignment_head
         of = "mean of heads" if head is None else f"head {head}"
-        sizes = {"num_layers": self.num_layers, "num_heads": self.heads}
+        heads = self.num_layers, self.heads, self.normalize
         return (
-            MapSpec("weights", "TS", "cross", f"layer {self.aligning_layer + 1}, {of}", True),
-            *head_maps("", "TS", "cross", "target to source", **sizes),
-            *head_maps("encoder/", "SS", "encoder", "source to itself", **sizes),
-            *head_maps("decoder/", "TT", "decoder", "target to what it read so far", **sizes),
+            weights_map(f"layer {self.aligning_layer + 1}, {of}", self.normalize),
+            *head_maps("", "TS", "cross", "target to source", *heads),
+            *head_maps("encoder/", "SS", "encoder", "source to itself", *heads),
+            *head_maps("decoder/", "TT", "decoder", "target to what it read so far", *heads),
         )
 
 
@@ -120,19 +122,20 @@ class TransformerState(State):
 
 
 class EncoderLayer(nn.Module):
-    def __init__(self, size: int, num_heads: int, inner_size: int) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.attend_self = MultiHead(size, num_heads)
+        size = config.hidden_size
+        self.attend_self = MultiHead(size, config.heads, config.normalize)
         self.norm_self = nn.LayerNorm(size, eps=1e-6)
-        self.feed_forward = FeedForward(size, inner_size)
+        self.feed_forward = FeedForward(size, config.feedforward_size or 4 * size)
         self.norm_feed = nn.LayerNorm(size, eps=1e-6)
 
 
 class DecoderLayer(EncoderLayer):
-    def __init__(self, size: int, num_heads: int, inner_size: int) -> None:
-        super().__init__(size, num_heads, inner_size)
-        self.attend_source = MultiHead(size, num_heads)
-        self.norm_source = nn.LayerNorm(size, eps=1e-6)
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        self.attend_source = MultiHead(config.hidden_size, config.heads, config.normalize)
+        self.norm_source = nn.LayerNorm(config.hidden_size, eps=1e-6)
 
 
 class Transformer(nn.Module):
@@ -146,23 +149,20 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.maps = config.maps()
-        D, R, L = config.hidden_size, config.heads, config.num_layers
-        E, inner_size = config.embedding_size or D, config.feedforward_size or 4 * D
+        D, E, L = config.hidden_size, config.embedding_size or config.hidden_size, config.num_layers
         if config.tie == "all" and source_size != target_size:
             raise _two_vocabularies(source_size, target_size)
         one = config.tie == "all"
         self.source_embedding = None if one else nn.Parameter(torch.zeros(source_size, E))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
         self.widen = nn.Linear(E, D, bias=False) if E != D else None
-        self.encoder = nn.ModuleList(EncoderLayer(D, R, inner_size) for _ in range(L))
-        self.decoder = nn.ModuleList(DecoderLayer(D, R, inner_size) for _ in range(L))
-        untied = config.tie == "nothing"
-        self.W_s = nn.Parameter(torch.zeros(target_size, D)) if untied else None
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(L))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(L))
+        self.W_s = nn.Parameter(torch.zeros(target_size, D)) if config.tie == "nothing" else None
         generator = torch.Generator().manual_seed(seed)
         for name, weight in self.named_parameters():
             if "embedding" in name or name == "widen.weight":  # so that E y sqrt(D) has variance 1
-                std = E**-0.5 if "embedding" in name else D**-0.5
-                init.normal_(weight, std=std, generator=generator)
+                init.normal_(weight, std=(E if "emb" in name else D) ** -0.5, generator=generator)
             elif weight.dim() > 1:
                 init.xavier_uniform_(weight, generator=generator)
             elif "norm" not in name:
@@ -220,7 +220,7 @@ class Transformer(nn.Module):
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
     ) -> Output:
-        shown = bool(want & (Want.WEIGHTS | Want.MAPS))
+        shown = bool(want & (Want.WEIGHTS | Want.MAPS)) or self.config.normalize != "softmax"
         took("transformer", "weights" if shown else "fused attention")
         encoded = self.encode(batch.source, noise=noise, want=want, shown=shown)
         x = self._input(batch.target_in_BT, self.target_embedding)

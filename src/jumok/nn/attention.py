@@ -24,27 +24,36 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from jumok import kernels
 from jumok.errors import ConfigError, DataError
+from jumok.nn.paths import took
+from jumok.records import MapSpec
 
 __all__ = [
     "Additive",
+    "ContextNorm",
     "Dot",
     "General",
     "LearnedScale",
     "Location",
+    "Normalize",
     "Score",
     "ScoreName",
     "attend",
     "build_score",
+    "context_norm",
     "dot_scores",
     "in_fours",
     "mix",
     "over_keys",
     "weigh",
+    "weights_map",
 ]
 
 
 ScoreName = Literal["dot", "general", "concat", "location", "scaled", "learned_scale"]
+Normalize = Literal["softmax", "sparsemax", "entmax15", "rela"]
+"""How scores become weights (``weigh``)."""
 
 
 class Score(Protocol):
@@ -73,6 +82,7 @@ def attend(
     mask: Tensor | None = None,
     *,
     score: str = "dot",
+    normalize: Normalize = "softmax",
 ) -> tuple[Tensor, Tensor]:
     """Weighs ``values`` by how well their ``keys`` answer ``query``; (context, weights).
 
@@ -80,6 +90,8 @@ def attend(
     ``score`` is "dot" (Luong 2015, eq. 8) or "scaled" (Vaswani 2017, eq. 1: dot / sqrt(D)).
     Self-attention is the same call with one sequence for query, keys and values. Weights are 0
     where the mask is False and sum to 1 elsewhere; where it is False everywhere, all are 0.
+    ``normalize`` says how scores become weights (see ``weigh``); with "rela" weights are not
+    shares, and the context is scaled to a root mean square of 1.
     """
     if score not in ("dot", "scaled"):
         raise ConfigError(f"`score` must be dot or scaled, not {score!r}.")
@@ -90,8 +102,9 @@ def attend(
         scores = scores * query.shape[-1] ** -0.5
     if mask is None:
         mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
-    weights = weigh(scores, over_keys(mask, query))
-    return mix(weights, values), weights
+    weights = weigh(scores, over_keys(mask, query), normalize)
+    context = mix(weights, values)
+    return rms_scaled(context) if normalize == "rela" else context, weights
 
 
 def over_keys(mask_BS: Tensor, query: Tensor) -> Tensor:
@@ -99,16 +112,67 @@ def over_keys(mask_BS: Tensor, query: Tensor) -> Tensor:
     return mask_BS if query.dim() == 2 else mask_BS.unsqueeze(1)
 
 
-def weigh(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the keys that ``mask`` allows; exactly 0 elsewhere; float32 inside.
+def weigh(scores: Tensor, mask: Tensor, normalize: Normalize = "softmax") -> Tensor:
+    """Weights over the keys that ``mask`` allows; exactly 0 elsewhere; float32 inside.
 
+    softmax: exp(e_s) / sum exp(e). sparsemax: the point of the simplex nearest to e (Martins &
+    Astudillo 2016). entmax15: argmax_p p . e + H(p), H Tsallis' entropy for alpha = 1.5 (Peters,
+    Niculae & Martins 2019). Both give low scores exactly 0. rela: max(e_s, 0), which sums to
+    anything; its context passes through ``ContextNorm`` (Zhang, Titov & Sennrich 2021).
     A row that may attend nowhere gets zeros, forward and backward, never NaN.
     """
     if scores.dtype != torch.float64:
         scores = scores.float()
-    somewhere = mask.any(dim=-1, keepdim=True)
-    weights = torch.softmax(scores.masked_fill(~mask & somewhere, -torch.inf), dim=-1)
-    return weights.masked_fill(~mask, 0.0)
+    mask = mask.expand_as(scores)
+    match normalize:
+        case "softmax":
+            somewhere = mask.any(dim=-1, keepdim=True)
+            weights = torch.softmax(scores.masked_fill(~mask & somewhere, -torch.inf), dim=-1)
+            return weights.masked_fill(~mask, 0.0)
+        case "sparsemax":
+            return kernels.sparsemax(scores, mask)
+        case "entmax15":
+            return kernels.entmax15(scores, mask)
+        case "rela":
+            return torch.relu(scores).masked_fill(~mask, 0.0)
+    raise ConfigError(
+        f"`normalize` must be softmax, sparsemax, entmax15 or rela, not {normalize!r}."
+    )
+
+
+def rms_scaled(context: Tensor) -> Tensor:
+    """context / sqrt(mean of its squares + 1e-6), float32 inside (Zhang & Sennrich 2019)."""
+    z = context if context.dtype == torch.float64 else context.float()
+    # Not the code's 1e-8: ONNX's optimiser takes that for 0, and a context of 0 becomes NaN.
+    return z * torch.rsqrt((z * z).mean(dim=-1, keepdim=True) + 1e-6)
+
+
+class ContextNorm(nn.Module):
+    """ReLA-g's norm of the context: rms_scaled(c) g sigmoid(w c), g = 1 and w = 0 at first.
+
+    As in the authors' code, over all heads together. It holds a context together whose weights
+    need not sum to one; the gate w lets it stay small.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(size))
+        self.gate = nn.Parameter(torch.zeros(size))
+
+    def forward(self, context: Tensor) -> Tensor:
+        scaled = rms_scaled(context)
+        return scaled * self.gain * torch.sigmoid(self.gate * context.to(scaled.dtype))
+
+
+def context_norm(normalize: Normalize, size: int) -> nn.Module:
+    """What a context of ``size`` passes through: nothing, unless weights are ReLA's."""
+    return ContextNorm(size) if normalize == "rela" else nn.Identity()
+
+
+def weights_map(about: str, normalize: Normalize = "softmax", *, whole: bool = True) -> MapSpec:
+    """What a model says of its ``weights``; ``whole`` = nothing is taken from them afterwards."""
+    shares = normalize != "rela"
+    return MapSpec("weights", "TS", "cross", about, True, whole and shares, shares)
 
 
 def mix(weights: Tensor, values_BSM: Tensor) -> Tensor:
@@ -201,6 +265,7 @@ class Additive(nn.Module):
 
     With ``bias``, + b inside the tanh. Without ``key_matrix`` the keys enter as they are, as in
     Luong's own code (the paper's footnote 15). It equals one hidden layer over [q; h_s].
+    ``normed`` has g v_a / |v_a| for v_a, g = sqrt(1 / A) at first: tf-nmt's "normed Bahdanau".
     """
 
     is_product = False
@@ -213,6 +278,7 @@ class Additive(nn.Module):
         *,
         bias: bool = False,
         key_matrix: bool = True,
+        normed: bool = False,
     ) -> None:
         super().__init__()
         if not key_matrix and key_size != attention_size:
@@ -223,6 +289,7 @@ class Additive(nn.Module):
         self.W_a = nn.Linear(query_size, attention_size, bias=False)
         self.U_a = nn.Linear(key_size, attention_size, bias=bias) if key_matrix else None
         self.v_a = nn.Parameter(torch.zeros(attention_size))
+        self.g = nn.Parameter(torch.tensor(attention_size**-0.5)) if normed else None
 
     def keys(self, states_BSD: Tensor) -> Tensor:
         return states_BSD if self.U_a is None else self.U_a(states_BSD)
@@ -231,11 +298,20 @@ class Additive(nn.Module):
         """Sources of any length will do."""
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
-        hidden = self.W_a(query).unsqueeze(-2)
+        hidden = self.W_a(query)
+        v = self.v_a if self.g is None else self.g * self.v_a / self.v_a.norm()
+        if query.dim() == 3 and query.dtype != torch.float64:
+            hidden, keys = hidden.float(), keys.float()
+            refusal = kernels.serves("additive_scores", hidden, keys, v)
+            took("additive", "native fp32" if refusal is None else f"torch: {refusal}")
+            if refusal is None:  # nothing of size T S A
+                return kernels.additive_scores(hidden, keys, v)
         if query.dim() == 3:
-            keys = keys.unsqueeze(1)
+            hidden, keys = hidden.unsqueeze(2), keys.unsqueeze(1)
+        else:
+            hidden = hidden.unsqueeze(1)
         # Multiply and sum: a linear layer to one output would depend on the batch's size.
-        return (torch.tanh(hidden + keys) * self.v_a).sum(dim=-1)
+        return (torch.tanh(hidden + keys) * v).sum(dim=-1)
 
 
 class Location(nn.Module):

@@ -7,7 +7,9 @@ Vaswani 2017, 3.2. R heads share D numbers: each has K = D / R of them.
     head_i = Attention(Q W_q,i, K W_k,i, V W_v,i)
 
 A query is (B, D) inside a step or (B, T, D) for all steps at once, as in ``nn.attention``.
-Where nobody wants the weights, PyTorch's fused attention computes the same context.
+Where nobody wants the weights, PyTorch's fused attention computes the same context. In place of
+the softmax stands whatever ``weigh`` knows, as in Correia, Niculae & Martins 2019 (entmax) and
+Zhang, Titov & Sennrich 2021 (ReLA, whose norm is over all heads together).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jumok.nn.attention import dot_scores, mix, weigh
+from jumok.nn.attention import Normalize, context_norm, dot_scores, mix, weigh
 from jumok.records import MapKind, MapSpec
 
 __all__ = [
@@ -39,13 +41,14 @@ Memory = tuple[Tensor, Tensor]
 class MultiHead(nn.Module):
     """MultiHead of 3.2.2, without biases, as in the paper."""
 
-    def __init__(self, size: int, num_heads: int) -> None:
+    def __init__(self, size: int, num_heads: int, normalize: Normalize = "softmax") -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.normalize = num_heads, normalize
         self.W_q = nn.Linear(size, size, bias=False)
         self.W_k = nn.Linear(size, size, bias=False)
         self.W_v = nn.Linear(size, size, bias=False)
         self.W_o = nn.Linear(size, size, bias=False)
+        self.norm = context_norm(normalize, size)
 
     def memory(self, x: Tensor) -> Memory:
         """Keys and values of ``x``: (B, S, D) -> (B, R, S, K) each, (B, D) -> (B, R, K) each."""
@@ -60,12 +63,12 @@ class MultiHead(nn.Module):
         (B, T, D), (B, R, T, S).
         """
         query, mask = self._split(self.W_q(x)), mask.unsqueeze(1)
-        if shown:
-            context, weights = attend_heads(query, memory, mask)
+        if shown or self.normalize != "softmax":
+            context, weights = attend_heads(query, memory, mask, self.normalize)
         else:
             context, weights = fused_heads(query, memory, mask), None
         joined = context.transpose(1, 2) if context.dim() == 4 else context
-        return self.W_o(joined.flatten(-2)), weights
+        return self.W_o(self.norm(joined.flatten(-2))), weights
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, R, T, K), (B, D) -> (B, R, K)."""
@@ -73,7 +76,9 @@ class MultiHead(nn.Module):
         return heads.transpose(1, 2) if heads.dim() == 4 else heads
 
 
-def attend_heads(query: Tensor, memory: Memory, mask: Tensor) -> tuple[Tensor, Tensor]:
+def attend_heads(
+    query: Tensor, memory: Memory, mask: Tensor, normalize: Normalize = "softmax"
+) -> tuple[Tensor, Tensor]:
     """(context, weights) of every head (1); a head is a row more to ``nn.attention``.
 
     query (B, R, K) or (B, R, T, K); the mask broadcasts against the weights. A query that may
@@ -82,7 +87,7 @@ def attend_heads(query: Tensor, memory: Memory, mask: Tensor) -> tuple[Tensor, T
     rows = query.shape[:2]
     keys, values = (kept.flatten(0, 1) for kept in memory)
     query = (query * query.shape[-1] ** -0.5).flatten(0, 1)
-    weights = weigh(dot_scores(query, keys).unflatten(0, rows), mask)
+    weights = weigh(dot_scores(query, keys).unflatten(0, rows), mask, normalize)
     return mix(weights.flatten(0, 1), values).unflatten(0, rows), weights
 
 
@@ -118,11 +123,18 @@ def written(cache: Memory, new: Memory, position_B: Tensor) -> Memory:
 
 
 def head_maps(
-    place: str, axes: str, kind: MapKind, about: str, *, num_layers: int, num_heads: int
+    place: str,
+    axes: str,
+    kind: MapKind,
+    about: str,
+    num_layers: int,
+    num_heads: int,
+    normalize: Normalize = "softmax",
 ) -> tuple[MapSpec, ...]:
     """What ``by_head`` gives: a map for every head of every layer."""
     numbers = [(n + 1, m + 1) for n in range(num_layers) for m in range(num_heads)]
-    return tuple(MapSpec(f"{place}layer{n}/head{m}", axes, kind, about) for n, m in numbers)
+    sums = (False, normalize != "rela", normalize != "rela")
+    return tuple(MapSpec(f"{place}layer{n}/head{m}", axes, kind, about, *sums) for n, m in numbers)
 
 
 def by_head(place: str, layers: Sequence[Tensor | None]) -> dict[str, Tensor]:

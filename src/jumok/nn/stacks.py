@@ -23,6 +23,7 @@ __all__ = [
     "Merge",
     "Stacked",
     "direction_size",
+    "state_zeros",
 ]
 
 Cell = Literal["lstm", "gru"]
@@ -47,7 +48,8 @@ class EncoderStack(nn.Module):
     ``hidden_size`` is that of one direction. Directions are merged after every layer by
     concat (2H wide), sum or mean (H wide). With ``skip`` the input of a layer is added to its
     output wherever the two have one width (He 2015; GNMT 2016, eq. 5). ``reset`` and
-    ``z_gates`` are the GRU's (see ``GRU``). Dropout falls on the input of each layer.
+    ``z_gates`` are the GRU's (see ``GRU``). Dropout falls on the input of each layer, at
+    ``site``/0, ``site``/1, ...
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class EncoderStack(nn.Module):
         reset: Literal["after", "before"] = "after",
         z_gates: Literal["old", "new"] = "old",
         cells: bool = True,
+        site: str = "encoder",
     ) -> None:
         super().__init__()
         self.cell, self.merge, self.skip, self.dropout = cell, merge, skip, dropout
+        self.site = site
         self.bidirectional, self.cells = bidirectional, cells
         self.hidden_size = hidden_size
         self.output_size = merged_size(hidden_size, bidirectional, merge)
@@ -87,7 +91,7 @@ class EncoderStack(nn.Module):
         h_last: list[Tensor] = []
         c_last: list[Tensor] = []
         for depth, ahead in enumerate(self.forward_layers):
-            x_in = dropped(x_BSE, self.dropout, f"encoder/{depth}", noise)
+            x_in = dropped(x_BSE, self.dropout, f"{self.site}/{depth}", noise)
             out_BSD = self._run(ahead, x_in, mask_BS, h_last, c_last)
             if index_BS is not None:
                 x_back = reversed_within(x_in, index_BS)
