@@ -95,7 +95,8 @@ def unrolled_by_nature(variant: Variant) -> bool:
     fused = options.get("score", "general") not in ("concat", "location")
     whole = options.get("window", "global") == "global" and options.get("num_layers", 1) == 1
     luong = variant.model == "luong" and options["feeding"] and not (fused and whole)
-    return luong or variant.model == "pointer"
+    bahdanau = variant.model in ("rnnsearch", "cgru", "bahdanau") and "coverage" in options
+    return luong or bahdanau or variant.model == "pointer"
 
 
 @pytest.mark.parametrize("variant", QUIET, ids=str)

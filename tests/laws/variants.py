@@ -87,6 +87,11 @@ VARIANTS: list[Variant] = [
         for order, monotonic in ((0, False), (1, True), (1, False))
     ),
     Variant("pointer", {"coverage": False}),
+    *(
+        Variant(name, {"coverage": coverage, "coverage_size": 3})
+        for name in ("rnnsearch", "cgru", "bahdanau")
+        for coverage in ("linguistic", "neural")
+    ),
 ]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

@@ -13,7 +13,7 @@ from jumok.kernels.gru import gru
 from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
-from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
+from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, operand_precision, serves
 
 __all__ = [
     "OPERATIONS",
@@ -29,5 +29,6 @@ __all__ = [
     "linear",
     "lstm",
     "luong_feed",
+    "operand_precision",
     "serves",
 ]

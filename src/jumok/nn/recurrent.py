@@ -20,17 +20,9 @@ __all__ = [
     "GRU",
     "LSTM",
     "last_real",
-    "operand_precision",
     "reversed_within",
     "reversing_index",
 ]
-
-
-def operand_precision(x: Tensor) -> str:
-    """ "bf16" inside torch.autocast to bfloat16 on this device, else "fp32"."""
-    kind = x.device.type
-    on = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
-    return "bf16" if on else "fp32"
 
 
 def reversing_index(mask_BS: Tensor, keep_last: bool = False) -> Tensor:
@@ -85,7 +77,7 @@ class LSTM(nn.Module):
         """All states (B, T, H) and, if ``cells``, all cell states, from initial h and c."""
         refusal = kernels.serves("lstm", x_BTE, self.W_x, self.W_h, h_BH, c_BH)
         if refusal is None:
-            precision = operand_precision(x_BTE)
+            precision = kernels.operand_precision(x_BTE)
             took("lstm", f"native {precision}")
             return kernels.lstm(x_BTE, self.W_x, self.W_h, self.b, h_BH, c_BH, precision=precision)
         if not cells:
@@ -153,7 +145,7 @@ class GRU(nn.Module):
         """All states (B, T, H) from the initial h."""
         refusal = kernels.serves("gru", x_BTE, self.W_x, self.W_h, h_BH)
         if refusal is None:
-            precision = operand_precision(x_BTE)
+            precision = kernels.operand_precision(x_BTE)
             took("gru", f"native {precision}")
             return kernels.gru(
                 x_BTE,
