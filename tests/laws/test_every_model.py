@@ -97,7 +97,9 @@ def unrolled_by_nature(variant: Variant) -> bool:
     sparse = options.get("normalize", "softmax") != "softmax"
     fused = fused and not sparse
     luong = variant.model == "luong" and options["feeding"] and not (fused and whole)
-    bahdanau = variant.model in ("rnnsearch", "cgru", "bahdanau") and sparse
+    bahdanau = variant.model in ("rnnsearch", "cgru", "bahdanau") and (
+        sparse or "coverage" in options
+    )
     gnmt = variant.model == "gnmt" and options.get("wiring", "parallel") != "parallel"
     return luong or bahdanau or gnmt or variant.model == "pointer"
 

@@ -120,6 +120,11 @@ VARIANTS: list[Variant] = [
         )
         for normalize in ways
     ),
+    *(
+        Variant(name, {"coverage": coverage, "coverage_size": 3})
+        for name in ("rnnsearch", "cgru", "bahdanau")
+        for coverage in ("linguistic", "neural")
+    ),
     # One layer: below a second one bfloat16's digits of a sharp weight do not last.
     Variant("transformer", {"normalize": "entmax15", "num_layers": 1}),
 ]

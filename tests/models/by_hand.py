@@ -301,12 +301,19 @@ def bahdanau(W: Weights, config: Any, source: Array, target_in: Array) -> Pair:
     read = encode(W.within("encoder"), W["source_embedding"][source], kind=kind)
     annotations, D = read.states_SH, W.within("decoder")
 
+    covered = [np.zeros({"linguistic": 1, "neural": config.coverage_size}.get(config.coverage, 0))]
+    covered = covered * len(annotations)
+    V_a = W.get("cover.V_a", W.get("cover.V_a.weight"))
+
     def attend(query: Array) -> tuple[Array, Array]:
-        def network(h_j: Array) -> float:  # one hidden layer over [query; h_j]
+        def network(h_j: Array, C_j: Array) -> float:  # one hidden layer over [query; h_j; C_j]
             hidden = W["align.W_a.weight"] @ query + linear(W, "align.U_a", h_j)
+            hidden = hidden + (V_a @ C_j if len(C_j) else 0.0)
             return float(W["align.v_a"] @ np.tanh(hidden))
 
-        alpha = weights_of(np.array([network(h_j) for h_j in annotations]), config.normalize)
+        beside = zip(annotations, covered, strict=True)
+        scores = np.array([network(h_j, C_j) for h_j, C_j in beside])
+        alpha = weights_of(scores, config.normalize)
         return held(W, "norm", alpha @ annotations), alpha
 
     start = {"rnnsearch": first_rnnsearch, "cgru": first_cgru, "notes": first_notes}
@@ -315,10 +322,25 @@ def bahdanau(W: Weights, config: Any, source: Array, target_in: Array) -> Pair:
     cell, rows, maps = np.zeros_like(s), [], []
     for y in target_in:
         E_y = W["target_embedding"][y] * (config.preset == "notes" or y != BOS)
+        asked = s
         logits, alpha, s, cell = step[config.preset](D, E_y, s, cell, attend)
+        covered = [
+            renewed(W.within("cover"), config, C_j, a_j, h_j, asked)
+            for C_j, a_j, h_j in zip(covered, alpha, annotations, strict=True)
+        ]
         rows.append(log_softmax(logits))
         maps.append(alpha)
     return Pair(np.array(rows), np.array(maps))
+
+
+def renewed(V: Weights, config: Any, C: Array, a: float, h: Array, s: Array) -> Array:
+    """C_ij of Tu et al. 2016."""
+    match config.coverage:
+        case "linguistic":
+            return C + a / (config.fertility * sigmoid(V["U_f"] @ h))
+        case "neural":
+            return gru(V.within("gru"), np.concatenate([[a], h, s]), C)
+    return C
 
 
 def first_rnnsearch(D: Weights, read: Read) -> Array:

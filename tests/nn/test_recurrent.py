@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from jumok import kernels
 from jumok.nn.paths import recorded_paths
 from jumok.nn.recurrent import (
     GRU,
     LSTM,
     last_real,
-    operand_precision,
     reversed_within,
     reversing_index,
 )
@@ -183,8 +183,8 @@ def test_the_last_real_position_is_not_the_last_one() -> None:
 
 def test_operands_are_bf16_only_inside_autocast() -> None:
     x = torch.ones(1)
-    assert operand_precision(x) == "fp32"
+    assert kernels.operand_precision(x) == "fp32"
     with torch.autocast("cpu", torch.bfloat16):
-        assert operand_precision(x) == "bf16"
+        assert kernels.operand_precision(x) == "bf16"
     with torch.autocast("cpu", torch.float16):
-        assert operand_precision(x) == "fp32"
+        assert kernels.operand_precision(x) == "fp32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import reading
 from jumok.records import Source
 
 IDS = torch.tensor([[4, 5, 6, 3, 0], [7, 3, 0, 0, 0], [3, 0, 0, 0, 0]])

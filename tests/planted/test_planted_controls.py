@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jumok.engine import TorchEngine
-from jumok.nn.sources import Reading
+from jumok.nn.recurrent import Reading
 from jumok.records import Hypothesis
 from jumok.search import SearchOptions
 from jumok.search.history import History

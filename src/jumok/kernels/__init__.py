@@ -14,7 +14,7 @@ from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
 from jumok.kernels.pool import forget_pool
-from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, serves
+from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, operand_precision, serves
 from jumok.kernels.simplex import entmax15, sparsemax
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "linear",
     "lstm",
     "luong_feed",
+    "operand_precision",
     "serves",
     "sparsemax",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from jumok import native
 from jumok.errors import UsageError
 
-__all__ = ["OPERATIONS", "Precision", "auto_precision", "is_low", "serves"]
+__all__ = ["OPERATIONS", "Precision", "auto_precision", "is_low", "operand_precision", "serves"]
 
 Precision = Literal["fp32", "bf16"]
 OPERATIONS = (
@@ -29,6 +29,13 @@ OPERATIONS = (
 def auto_precision() -> Precision:
     """ "bf16" where the processor multiplies bfloat16 itself, else "fp32"."""
     return "bf16" if native.available() and native.library().has_bf16 else "fp32"
+
+
+def operand_precision(x: Tensor) -> Precision:
+    """ "bf16" inside torch.autocast to bfloat16 on this device, else "fp32"."""
+    kind = x.device.type
+    on = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+    return "bf16" if on else "fp32"
 
 
 def serves(operation: str, *tensors: Tensor | None) -> str | None:

@@ -8,6 +8,7 @@
 
 Which state asks (here s_{i-1}), what becomes of c_i and how y_i is read out is the decoder's:
 ``rnnsearch`` (the authors' code), ``cgru`` and ``notes`` stand in ``bahdanau_decoders.py``.
+With ``coverage`` (Tu et al. 2016), e_ij also reads what h_j has been given: ``nn/coverage.py``.
 
 =============  ==============  ===============================================
 paper          here            shape
@@ -23,7 +24,7 @@ of rank 620 between); cgru's biases stand beside the input, where GRU_2's n-bias
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -32,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok import kernels
+from jumok.errors import ConfigError
 from jumok.models.bahdanau_decoders import DECODERS, BahdanauEncoded, BahdanauState
 from jumok.models.contract import Output, Step, Want, read_out, unroll
 from jumok.nn import readout
@@ -44,12 +46,12 @@ from jumok.nn.attention import (
     weigh,
     weights_map,
 )
+from jumok.nn.coverage import CoverageName, build_coverage
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import operand_precision
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import reading
 from jumok.nn.stacks import EncoderStack, direction_size
-from jumok.records import BOS, Batch, Source
+from jumok.records import BOS, NO_MAPS, Batch, MapSpec, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +72,27 @@ class BahdanauConfig:
     """How scores become weights [softmax]."""
     dropout: float = 0.0
     """[0] On embeddings and on the readout's hidden layer."""
+    coverage: CoverageName = "none"
+    """Tu et al. 2016: attention knows what it has attended to, by fertilities or by a GRU."""
+    coverage_size: int = 10
+    """[10] d of the neural coverage."""
+    fertility: float = 2.0
+    """[2] N: at most so many symbols of the target from one of the source (linguistic)."""
 
     def __post_init__(self) -> None:
         direction_size(self.hidden_size, self.preset == "notes", "concat")
+        if self.coverage_size < 1 or self.fertility <= 0:
+            raise ConfigError(
+                f"`coverage_size` ({self.coverage_size}) must be at least 1 and `fertility` "
+                f"({self.fertility:g}) above 0."
+            )
+
+    def maps(self) -> tuple[MapSpec, ...]:
+        weights = weights_map("alpha_ij, equation 6", self.normalize)
+        if self.coverage != "linguistic":
+            return (weights,)
+        about = "C_{i-1,j}: what was made of h_j, in shares of its fertility"
+        return (weights, MapSpec("coverage", "TS", "cross", about, sums_to_one=False))
 
 
 class Bahdanau(nn.Module):
@@ -85,7 +105,7 @@ class Bahdanau(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.maps = (weights_map("alpha_ij, equation 6", config.normalize),)
+        self.maps = config.maps()
         m, n, notes = config.embedding_size, config.hidden_size, config.preset == "notes"
         self.source_embedding = nn.Parameter(torch.zeros(source_size, m))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, m))
@@ -102,6 +122,14 @@ class Bahdanau(nn.Module):
         D = self.encoder.output_size
         self.align = Additive(n, D, config.attention_size, bias=config.preset == "cgru")
         self.decoder = DECODERS[config.preset](config, D, target_size)
+        self.cover = build_coverage(
+            config.coverage,
+            key_size=D,
+            query_size=n,
+            attention_size=config.attention_size,
+            size=config.coverage_size,
+            fertility=config.fertility,
+        )
         self._initialise(torch.Generator().manual_seed(seed))
         self.norm = context_norm(config.normalize, D)
 
@@ -140,10 +168,14 @@ class Bahdanau(nn.Module):
             states_BSD=h.states_BSD,
             keys_BSA=self.align.keys(h.states_BSD),
             s_0_BH=self.decoder.first(h.h_BLH, h.states_BSD, read.mask_BS),
+            covering_BSX=None if self.cover is None else self.cover.prepare(h.states_BSD),
         )
 
     def start(self, encoded: BahdanauEncoded) -> BahdanauState:
-        return BahdanauState(s_BH=encoded.s_0_BH, c_BH=torch.zeros_like(encoded.s_0_BH))
+        s_0, coverage = encoded.s_0_BH, None
+        if self.cover is not None:
+            coverage = s_0.new_zeros(*encoded.mask_BS.shape, self.cover.size)
+        return BahdanauState(s_BH=s_0, c_BH=torch.zeros_like(s_0), coverage_BSC=coverage)
 
     def step(
         self,
@@ -157,15 +189,24 @@ class Bahdanau(nn.Module):
         y = self._embedded(token_B)
         y = dropped(y, self.config.dropout, "target", noise)
 
+        keys_BSA, covered, maps = encoded.keys_BSA, state.coverage_BSC, NO_MAPS
+        if self.cover is not None and covered is not None:
+            keys_BSA = keys_BSA + self.cover.term(covered)
+
         def attend(query: Tensor) -> tuple[Tensor, Tensor]:
-            e = self.align(query, encoded.keys_BSA)
+            e = self.align(query, keys_BSA)
             alpha = weigh(e, over_keys(encoded.mask_BS, query), self.config.normalize)  # (6)
             return self.norm(mix(alpha, encoded.states_BSD)), alpha  # (5)
 
         hidden, weights, after = self.decoder.step(y, state, attend)
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
         logits = readout.logits(hidden, self.decoder.W_o.weight, self.decoder.W_o.bias)
-        return Step(logits, weights if want & Want.WEIGHTS else None, after)
+        if self.cover is not None and covered is not None:
+            now = self.cover(covered, weights, state.s_BH, encoded.covering_BSX)
+            after = replace(after, coverage_BSC=now)
+            if want & Want.MAPS and self.config.coverage == "linguistic":
+                maps = {"coverage": covered.squeeze(2)}
+        return Step(logits, weights if want & Want.WEIGHTS else None, after, maps)
 
     def forward(
         self, batch: Batch, *, noise: Noise | None = None, want: Want = Want.NOTHING
@@ -173,13 +214,15 @@ class Bahdanau(nn.Module):
         refusal = kernels.serves(self.decoder.kernel, self.source_embedding)
         if self.config.normalize != "softmax":
             refusal = f"weights by {self.config.normalize}"
+        if self.cover is not None:
+            refusal = "coverage comes back into every step"
         if refusal is not None:
             took("bahdanau", f"unrolled: {refusal}")
             return unroll(self, batch, noise=noise, want=want)
         encoded = self.encode(batch.source, noise=noise)
         y = self._embedded(batch.target_in_BT)
         y = dropped(y, self.config.dropout, "target", noise)
-        took("bahdanau", f"native {operand_precision(y)}")
+        took("bahdanau", f"native {kernels.operand_precision(y)}")
         hidden, weights = self.decoder.fused(y, encoded, self.align)
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
         W_o = self.decoder.W_o

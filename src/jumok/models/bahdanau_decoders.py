@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from jumok import kernels
 from jumok.models.contract import Encoded, State
 from jumok.nn.attention import Additive
-from jumok.nn.recurrent import GRU, LSTM, operand_precision
+from jumok.nn.recurrent import GRU, LSTM
 
 __all__ = [
     "DECODERS",
@@ -62,12 +62,14 @@ class BahdanauEncoded(Encoded):
     states_BSD: Tensor
     keys_BSA: Tensor  # U_a h_j, once per sentence
     s_0_BH: Tensor
+    covering_BSX: Tensor | None = None  # what coverage needs of h_j, once per sentence
 
 
 @dataclass(frozen=True, kw_only=True)
 class BahdanauState(State):
     s_BH: Tensor
     c_BH: Tensor  # the cell of the notes' LSTM; zeros in the GRUs
+    coverage_BSC: Tensor | None = None  # C_{i-1,j}, if there is coverage
 
 
 class RNNsearch(nn.Module):
@@ -117,7 +119,7 @@ class RNNsearch(nn.Module):
             h0_BH=encoded.s_0_BH,
             reset="before",
             z_gates="new",
-            precision=operand_precision(y_BTE),
+            precision=kernels.operand_precision(y_BTE),
         )
         previous_BTH = torch.cat([encoded.s_0_BH.unsqueeze(1), found.h_BTH[:, :-1]], dim=1)
         return self._read(previous_BTH, y_BTE, found.context_BTD), found.weights_BTS
@@ -167,7 +169,7 @@ class ConditionalGRU(nn.Module):
             weight_q_AH=align.W_a.weight,
             v_A=align.v_a,
             h0_BH=encoded.s_0_BH,
-            precision=operand_precision(y_BTE),
+            precision=kernels.operand_precision(y_BTE),
         )
         return self._read(found.h_BTH, y_BTE, found.context_BTD), found.weights_BTS
 
@@ -207,7 +209,7 @@ class Notes(nn.Module):
             weight_q_AH=align.W_a.weight,
             v_A=align.v_a,
             h0_BH=encoded.s_0_BH,
-            precision=operand_precision(y_BTE),
+            precision=kernels.operand_precision(y_BTE),
         )
         return found.h_BTH, found.weights_BTS
 

@@ -62,8 +62,7 @@ from jumok.nn.attention import (
 )
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import LSTM
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import LSTM, reading
 from jumok.nn.stacks import EncoderStack, state_zeros
 from jumok.records import Batch, Source
 

@@ -45,8 +45,7 @@ from jumok.nn import attention, readout
 from jumok.nn.attention import Normalize, ScoreName, build_score, in_fours, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import operand_precision
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import reading
 from jumok.nn.stacks import Bridge, BridgeKind, DecoderStack, EncoderStack, Merge, direction_size
 from jumok.records import Batch, Source
 
@@ -280,7 +279,7 @@ class Luong(nn.Module):
             like = x.new_zeros(x.shape[0], x.shape[1], E + H)
             mask = noise.mask("decoder/0", self.config.dropout, like)
             x, feed_mask = x * mask[..., :E], mask[..., E:].contiguous()
-        took("luong", f"native {operand_precision(x)}")
+        took("luong", f"native {kernels.operand_precision(x)}")
         layer = self.decoder.layers[0]
         found = kernels.luong_feed(
             x,
@@ -295,6 +294,6 @@ class Luong(nn.Module):
             h0_BH=state.h_BLH[:, 0],
             c0_BH=state.c_BLH[:, 0],
             feed_mask_BTF=feed_mask,
-            precision=operand_precision(x),
+            precision=kernels.operand_precision(x),
         )
         return found.attentional_BTF, found.weights_BTS

@@ -46,7 +46,7 @@ from jumok.models.contract import Encoded, Output, State, Step, Want
 from jumok.nn import readout
 from jumok.nn.attention import dot_scores
 from jumok.nn.noise import Noise, dropped
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import reading
 from jumok.nn.stacks import DecoderStack, EncoderStack
 from jumok.records import Batch, MapSpec, Source
 

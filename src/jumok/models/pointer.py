@@ -45,8 +45,7 @@ from jumok.nn import readout
 from jumok.nn.attention import in_fours, mix, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.recurrent import LSTM
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import LSTM, reading
 from jumok.nn.stacks import EncoderStack
 from jumok.records import NO_MAPS, UNK, Batch, MapSpec, Source
 

@@ -22,8 +22,7 @@ from torch.nn import init
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.noise import Noise, dropped
-from jumok.nn.recurrent import LSTM
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import LSTM, reading
 from jumok.nn.stacks import EncoderStack
 from jumok.records import Batch, MapSpec, Source
 

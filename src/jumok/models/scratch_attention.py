@@ -41,8 +41,7 @@ from jumok.models.scratch import initialise
 from jumok.nn import readout
 from jumok.nn.attention import attend
 from jumok.nn.noise import Noise, dropped
-from jumok.nn.recurrent import LSTM
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import LSTM, reading
 from jumok.nn.stacks import Bridge, EncoderStack, Merge, direction_size
 from jumok.records import Batch, MapSpec, Source
 

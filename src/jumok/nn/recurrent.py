@@ -7,7 +7,7 @@ that padding stays at its end. The last state is the one at the last real positi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,22 +15,17 @@ from torch import Tensor, nn
 
 from jumok import kernels
 from jumok.nn.paths import took
+from jumok.records import Source
 
 __all__ = [
     "GRU",
     "LSTM",
+    "Reading",
     "last_real",
-    "operand_precision",
+    "reading",
     "reversed_within",
     "reversing_index",
 ]
-
-
-def operand_precision(x: Tensor) -> str:
-    """ "bf16" inside torch.autocast to bfloat16 on this device, else "fp32"."""
-    kind = x.device.type
-    on = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
-    return "bf16" if on else "fp32"
 
 
 def reversing_index(mask_BS: Tensor, keep_last: bool = False) -> Tensor:
@@ -54,6 +49,31 @@ def last_real(x_BSD: Tensor, mask_BS: Tensor) -> Tensor:
     length_B = mask_BS.sum(dim=1)
     index_B11 = (length_B - 1).clamp(min=0)[:, None, None].expand(-1, 1, x_BSD.shape[-1])
     return x_BSD.gather(1, index_B11).squeeze(1) * (length_B > 0).unsqueeze(1)
+
+
+class Reading(NamedTuple):
+    """A source in the order in which the encoder reads it."""
+
+    embedded_BSE: Tensor
+    mask_BS: Tensor
+    index_BS: Tensor | None
+    """Reader's order -> reading order (its own inverse); None = the same."""
+
+    def in_readers_order(self, states_BSD: Tensor) -> Tensor:
+        """States back in the reader's order, so that weights never come out mirrored."""
+        return states_BSD if self.index_BS is None else reversed_within(states_BSD, self.index_BS)
+
+
+def reading(source: Source, embedding_VE: Tensor, *, reverse: bool, mask: bool = True) -> Reading:
+    """``source`` embedded in reading order.
+
+    ``reverse`` reverses the words and leaves the end-of-sentence symbol last (Sutskever 2014).
+    ``mask=False`` takes padding for real, as the book does.
+    """
+    mask_BS = source.mask_BS if mask else torch.ones_like(source.mask_BS)
+    index_BS = reversing_index(mask_BS, keep_last=True) if reverse else None
+    ids_BS = source.ids_BS if index_BS is None else source.ids_BS.gather(1, index_BS)
+    return Reading(F.embedding(ids_BS, embedding_VE), mask_BS, index_BS)
 
 
 class LSTM(nn.Module):
@@ -85,7 +105,7 @@ class LSTM(nn.Module):
         """All states (B, T, H) and, if ``cells``, all cell states, from initial h and c."""
         refusal = kernels.serves("lstm", x_BTE, self.W_x, self.W_h, h_BH, c_BH)
         if refusal is None:
-            precision = operand_precision(x_BTE)
+            precision = kernels.operand_precision(x_BTE)
             took("lstm", f"native {precision}")
             return kernels.lstm(x_BTE, self.W_x, self.W_h, self.b, h_BH, c_BH, precision=precision)
         if not cells:
@@ -153,7 +173,7 @@ class GRU(nn.Module):
         """All states (B, T, H) from the initial h."""
         refusal = kernels.serves("gru", x_BTE, self.W_x, self.W_h, h_BH)
         if refusal is None:
-            precision = operand_precision(x_BTE)
+            precision = kernels.operand_precision(x_BTE)
             took("gru", f"native {precision}")
             return kernels.gru(
                 x_BTE,
