@@ -22,6 +22,7 @@ COMMANDS = (
     "score",
     "align",
     "inspect",
+    "compare",
     "data",
     "init",
     "verify",
