@@ -263,13 +263,23 @@ def test_rows_are_ranked_and_tested_over_all_the_seeds_they_share() -> None:
     assert table_of(planted_state(), results[:3], [["y"]] * 4, {}).missing == 3
 
 
-def test_what_it_costs_is_said_before_the_first_run(asked: CompareRequest, whole: Compared) -> None:
+def test_what_it_costs_is_said_before_the_first_run(
+    asked: CompareRequest, whole: Compared, tmp_path: Path
+) -> None:
     watch = Watch()
     compare(asked, watch)
-    told = next(line for line in watch.said if " runs of at most " in line)
-    assert told.startswith("3 systems x 2 seeds = 6 runs of at most 80 examples: at most about ")
+    told = next(line for line in watch.said if " of at most " in line)
+    assert told.startswith("3 systems x 2 seeds = 6 runs of at most 80 examples: about ")
+    assert "of training by the pace just measured, validations apart, and the scoring of 18" in told
     assert told.endswith("All are finished.")
     assert watch.runs == 0
+    with_clock = replace(asked, out=str(tmp_path / "new"), seconds=30.0, systems=("plain",))
+    watch = Watch(kill=(1, 1))
+    with pytest.raises(Killed):
+        compare(with_clock, watch)
+    told = next(line for line in watch.said if " of at most " in line)
+    assert told.startswith("1 system x 2 seeds = 2 runs of at most 30 s, 80 examples: at most ")
+    assert watch.said.index(told) == len(watch.said) - 2
 
 
 def test_the_lines_say_what_must_be_said(whole: Compared) -> None:

@@ -73,8 +73,8 @@ def compare(
     out
         The ladder's folder; by default runs/compare- and the name of the data.
     systems
-        Which ones, with commas, such as plain,luong-dot,transformer; by default all. More can
-        join a ladder later.
+        Which of those below, with commas, such as plain,luong-dot; by default all. More can join
+        a ladder later.
     seeds
         One run each, such as 0,1,2; by default 0. More can join later.
     time

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jumok.data.corpus import Corpus
+from jumok.data.options import counted
 from jumok.errors import Interrupted, ModelFolderError, SaveError, UsageError
 from jumok.interfaces.requests import CompareRequest
 from jumok.interfaces.translator import Translator
@@ -152,12 +153,12 @@ def _carry_out(bench: Bench, folder: Path, runs: Sequence[_Run], watcher: Watche
     for number, run in enumerate(left, 1):
         planned = state.systems[run.rung.label]
         watcher.tell(
-            f"[{number}/{len(left)}] {run.rung.label}, seed {run.seed}: at most about "
-            f"{span(planned.seconds)}"
+            f"[{number}/{len(left)}] {run.rung.label}, seed {run.seed}: "
+            f"{_most(state)} {span(planned.seconds)}"
         )
         result = _one(bench, folder, run, watcher)
         rest = sum(state.systems[r.rung.label].seconds for r in left[number:])
-        watcher.tell(_said(result, rest))
+        watcher.tell(_said(result, f"{_most(state)} {span(rest)} left" if rest else ""))
 
 
 def _finished(folder: Path, run: _Run) -> bool:
@@ -191,28 +192,38 @@ def _cost(state: State, inputs: int, runs: Sequence[_Run], left: Sequence[_Run])
     """What is about to be spent, before it is."""
     seeds = len({run.seed for run in runs})
     systems = len({run.rung.label for run in runs})
-    many = "seeds" if seeds > 1 else "seed"
 
     def spent(some: Sequence[_Run]) -> str:
         return span(sum(state.systems[run.rung.label].seconds for run in some))
 
     ceiling = state.ceiling() or "the rule's epochs"
     said = (
-        f"{systems} systems x {seeds} {many} = {len(runs)} runs of at most {ceiling}: at most "
-        f"about {spent(runs)} of training, and the scoring of {inputs:,} inputs each."
+        f"{counted(systems, 'system')} x {counted(seeds, 'seed')} = "
+        f"{counted(len(runs), 'run')} of at most {ceiling}: "
+        f"{_most(state)} {spent(runs)} of training{_by_pace(state)}, and the scoring of "
+        f"{inputs:,} inputs each."
     )
     done = len(runs) - len(left)
     if done:
         said += (
-            f" {done} finished before; at most about {spent(left)} left."
+            f" {done} finished before; {_most(state)} {spent(left)} left."
             if left
-            else (" All are finished.")
+            else " All are finished."
         )
     return said
 
 
-def _said(result: Result, rest: float) -> str:
-    left = f"; at most about {span(rest)} left" if rest else ""
+def _most(state: State) -> str:
+    """With a ceiling by the clock the time is a bound, else an estimate."""
+    return "at most about" if state.seconds is not None else "about"
+
+
+def _by_pace(state: State) -> str:
+    return "" if state.seconds is not None else " by the pace just measured, validations apart"
+
+
+def _said(result: Result, rest: str) -> str:
+    left = f"; {rest}" if rest else ""
     if result.error is not None:
         return f"  failed: {result.error}{left}"
     head = next(iter(result.scores.values()))
