@@ -246,3 +246,12 @@ def test_a_task_is_named_with_an_at_sign() -> None:
     )
     with pytest.raises(UsageError):
         parse("dates")
+
+
+def test_the_strings_know_where_each_symbol_comes_from() -> None:
+    from jumok.data.tasks.sequences import gold_positions
+
+    assert gold_positions("copy", "cab", "cab") == (0, 1, 2)
+    assert gold_positions("reverse", "cab", "bac") == (2, 1, 0)
+    assert gold_positions("sort", "cabc", "abcc") == (1, 2, None, None)
+    assert gold_positions("addition", "1+1", "2") is None

@@ -85,6 +85,16 @@ def test_help_lists_every_model_with_its_caption(
         assert f"{model} {entry.about}{mark}" in shown
 
 
+def test_help_lists_every_system_of_the_ladder(capsys: pytest.CaptureFixture[str]) -> None:
+    from jumok.recipes.ladder import RUNGS
+
+    run(["compare", "--help"])
+    listed = capsys.readouterr().out.split("Systems (* experimental):")[1].split("Examples:")[0]
+    marked = {name for name, (_, experimental) in captions().items() if experimental}
+    wanted = [rung.label + "*" * (rung.model in marked) for rung in RUNGS]
+    assert " ".join(listed.split()).split(", ") == wanted
+
+
 def test_a_text_in_the_place_of_a_file_is_answered_with_the_way_to_give_one() -> None:
     said = error("translate", "runs/none", "it's 값")
     assert said == (

@@ -104,7 +104,7 @@ def test_two_modules_with_one_name_are_refused(monkeypatch):
     from jumok.views import page as module
 
     files = {"main.js": 'import { a } from "./b.js";\nconst x = 1;\n', "b.js": "const x = 2;\n"}
-    monkeypatch.setattr(module, "_asset", files.__getitem__)
+    monkeypatch.setattr(module, "asset", files.__getitem__)
     with pytest.raises(RuntimeError, match=r"main\.js and b\.js both declare 'x'"):
         script()
 

@@ -18,7 +18,7 @@ from jumok.evaluation.rows import check_references, check_rows
 from jumok.evaluation.statistics import METRICS, measure, rates
 from jumok.evaluation.table import align
 
-__all__ = ["Comparison", "Delta", "compare"]
+__all__ = ["Comparison", "Delta", "compare", "compare_counts"]
 
 LOWER_IS_BETTER = frozenset({"cer", "wer"})
 
@@ -95,19 +95,30 @@ def compare(
     check_rows("other hypotheses", other, "references", references)
     if resamples < 1:
         raise UsageError(f"`resamples` ({resamples}) must be 1 or more: a comparison needs them.")
-    both = [
+    first, second = (
         measure(system, references, bleu_tokenizer=bleu_tokenizer).counts_NC
         for system in (hypotheses, other)
-    ]
-    columns = both[0].shape[1]
-    sums_RC = resample(np.hstack(both), seed=seed, resamples=resamples)
-    first, second = (rates(counts_NC.sum(axis=0)) for counts_NC in both)
+    )
+    return compare_counts(first, second, seed=seed, resamples=resamples)
+
+
+def compare_counts(
+    first_NC: np.ndarray, second_NC: np.ndarray, *, seed: int = 0, resamples: int = 1000
+) -> Comparison:
+    """As ``compare``, from the counts of each row (``statistics.measure``).
+
+    A system that was trained several times has the sums of its runs in each row: rows are then
+    drawn with all their runs, since runs on one row are not independent of one another.
+    """
+    columns = first_NC.shape[1]
+    sums_RC = resample(np.hstack([first_NC, second_NC]), seed=seed, resamples=resamples)
+    first, second = (rates(counts_NC.sum(axis=0)) for counts_NC in (first_NC, second_NC))
     firsts, seconds = rates(sums_RC[:, :columns]), rates(sums_RC[:, columns:])
     deltas = {
         name: _delta(name, first[name], second[name], firsts[name] - seconds[name])
         for name in METRICS
     }
-    return Comparison(count=len(references), deltas=deltas, seed=seed, resamples=resamples)
+    return Comparison(count=len(first_NC), deltas=deltas, seed=seed, resamples=resamples)
 
 
 def _delta(name: str, first: np.ndarray, second: np.ndarray, deltas_R: np.ndarray) -> Delta:

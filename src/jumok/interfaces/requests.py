@@ -14,6 +14,7 @@ from jumok.interfaces.options import Ensembling, Machine, Reading, Searching
 
 __all__ = [
     "AlignRequest",
+    "CompareRequest",
     "DataRequest",
     "DistillRequest",
     "EvaluateRequest",
@@ -56,6 +57,32 @@ class TrainRequest:
     """The same as a column of the training pairs."""
     tensorboard: str | None = None
     """A folder for TensorBoard's scalars."""
+    reading: Reading = field(default_factory=Reading)
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """``jumok compare``; what is None or empty is as it was begun, or the default."""
+
+    data: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    out: str | None = None
+    systems: tuple[str, ...] = ()
+    """Labels of rungs; empty: all."""
+    seeds: tuple[int, ...] = ()
+    seconds: float | None = None
+    """Ceiling of one run."""
+    epochs: float | None = None
+    examples: int | None = None
+    parameters: int | None = None
+    """What every system has about as many of."""
+    precision: Literal["auto", "float32", "bf16"] | None = None
+    languages: str | None = None
+    report: bool = False
+    """Train nothing: the table of what there is."""
+    keys: Keys = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
     machine: Machine = field(default_factory=Machine)
 

@@ -20,7 +20,7 @@ from jumok.views.labels import label, visible
 from jumok.views.measures import entropies
 from jumok.views.trace_file import dumps, to_document
 
-__all__ = ["page", "script"]
+__all__ = ["asset", "page", "policy", "script"]
 
 _ENTRY = "main.js"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9]+\.js)";\n', re.MULTILINE)
@@ -33,16 +33,16 @@ def page(traces: Sequence[AttentionTrace]) -> str:
     Raises:
         JumokError: a weight is not finite or a text is not Unicode.
     """
-    code, style = script(), _asset("page.css")
+    code, style = script(), asset("page.css")
     filled = {
-        "policy": _policy(code, style),
+        "policy": policy(code, style),
         "style": style,
         "script": code,
         "traces": _inert(dumps(to_document(traces))),
         "extras": _inert(dumps(_extras(traces))),
     }
     # One pass, so that a marker inside a token stays the text that it is.
-    return re.sub(r"\{\{(\w+)\}\}", lambda m: filled[m[1]], _asset("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda m: filled[m[1]], asset("page.html"))
 
 
 def script() -> str:
@@ -56,7 +56,7 @@ def script() -> str:
     owner: dict[str, str] = {}
     parts = []
     for name in ordered:
-        body = re.sub(r"^export ", "", _IMPORT.sub("", _asset(name)), flags=re.MULTILINE)
+        body = re.sub(r"^export ", "", _IMPORT.sub("", asset(name)), flags=re.MULTILINE)
         for declared in _DECLARED.findall(body):
             if owner.setdefault(declared, name) != name:
                 raise RuntimeError(f"{name} and {owner[declared]} both declare {declared!r}")
@@ -65,17 +65,20 @@ def script() -> str:
 
 
 def _visit(name: str, ordered: list[str]) -> None:
-    for needed in _IMPORT.findall(_asset(name)):
+    for needed in _IMPORT.findall(asset(name)):
         if needed not in ordered:
             _visit(needed, ordered)
     ordered.append(name)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that travels with the package."""
     return (files("jumok.views") / "assets" / name).read_text("utf-8")
 
 
-def _policy(code: str, style: str) -> str:
+def policy(code: str, style: str) -> str:
+    """The content policy of a page with this one script and this one style."""
+
     def hashed(text: str) -> str:
         return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 

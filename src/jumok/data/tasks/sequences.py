@@ -10,7 +10,7 @@ from jumok.data.counter import below, key
 from jumok.data.tasks.task_data import Pair, TaskData, sample_apart
 from jumok.errors import ConfigError
 
-__all__ = ["copy", "reverse", "sort"]
+__all__ = ["copy", "gold_positions", "reverse", "sort"]
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
@@ -57,6 +57,22 @@ def sort(
         return "".join(sorted(string, key=rank.__getitem__))
 
     return _task("sort", ordered, n, seed, symbols, lengths, dev, test)
+
+
+def gold_positions(task: str, source: str, target: str) -> tuple[int | None, ...] | None:
+    """For each symbol of ``target`` its place in ``source``; None for any other task.
+
+    Where sorting meets the same symbol twice, either place would do: that one has no position.
+    """
+    match task:
+        case "copy":
+            return tuple(range(len(target)))
+        case "reverse":
+            return tuple(reversed(range(len(target))))
+        case "sort":
+            return tuple(source.index(s) if source.count(s) == 1 else None for s in target)
+        case _:
+            return None
 
 
 def _task(

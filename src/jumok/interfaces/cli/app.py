@@ -10,7 +10,7 @@ from typing import Any
 
 from cyclopts import App, Parameter
 
-from jumok.interfaces.cli.models import model_list
+from jumok.interfaces.cli.models import model_list, system_list
 
 __all__ = ["COMMANDS", "examples", "make_app"]
 
@@ -22,6 +22,7 @@ COMMANDS = (
     "score",
     "align",
     "inspect",
+    "compare",
     "data",
     "init",
     "verify",
@@ -61,10 +62,11 @@ def make_app(wanted: str | None = None) -> App:
 
 
 def _epilogue(name: str) -> str:
-    """The models, where one is chosen, and the examples."""
+    """The models or systems, where one is chosen, and the examples."""
     lines = "".join(f"\n  {line}" for line in examples(name))
     models = f"{model_list()}\n\n" if name in CHOOSING else ""
-    return f"{models}Examples:{lines}"
+    systems = f"{system_list()}\n\n" if name == "compare" else ""
+    return f"{models}{systems}Examples:{lines}"
 
 
 def examples(name: str) -> tuple[str, ...]:

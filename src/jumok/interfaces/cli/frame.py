@@ -14,7 +14,7 @@ from jumok.interfaces.cli.keys import take_keys
 
 __all__ = ["run"]
 
-_CONFIGURED = ("train", "distill", "init")
+_CONFIGURED = ("train", "distill", "init", "compare")
 _STDIN = "<standard input>"
 """Stands for ``-`` while options are parsed: the parser takes a lone dash for an option."""
 

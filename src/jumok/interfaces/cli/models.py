@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-__all__ = ["captions", "model_list"]
+from jumok.recipes.ladder import RUNGS
+
+__all__ = ["captions", "model_list", "system_list"]
 
 REGISTRY = Path(__file__).parents[2] / "models" / "__init__.py"
 FIELDS = ("config", "model", "about", "preset", "experimental")
@@ -46,3 +48,18 @@ def model_list() -> str:
         for name, (about, experimental) in found.items()
     ]
     return "\n".join(["Models:", *lines])
+
+
+def system_list() -> str:
+    """``Systems:`` and the rungs of the ladder, those of experimental models with a star."""
+    experimental = {name for name, (_, tried) in captions().items() if tried}
+    names = [f"{rung.label}{'*' if rung.model in experimental else ''}" for rung in RUNGS]
+    indent = "  "
+    shown = textwrap.fill(
+        ", ".join(names),
+        width=WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    return f"Systems (* experimental):\n{shown}"

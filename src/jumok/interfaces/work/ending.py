@@ -23,7 +23,7 @@ from jumok.training.events import Done
 from jumok.views.api import save
 from jumok.views.fonts import MissingGlyphs
 
-__all__ = ["NO_SCORES", "Ending", "end_run"]
+__all__ = ["METRICS", "NO_SCORES", "Ending", "baselines", "end_run", "test_sets"]
 
 NO_SCORES: Mapping[str, Scores] = MappingProxyType({})
 METRICS = "metrics.jsonl"
@@ -68,13 +68,13 @@ def end_run(
     """
     rows = len(corpora.train) if rows is None else rows
     options = replace(translator.run.search, weights=translator.run.search.coverage_penalty > 0)
-    sets = _test_sets(corpora)
+    sets = test_sets(corpora)
     scores = {
         name: evaluate_model(translator, corpus, options).scores for name, corpus in sets.items()
     }
     headline = next(iter(sets.values()), None)
-    baselines = {} if headline is None else _baselines(corpora.train, headline)
-    text = _report(scores, baselines, done, seconds, beside)
+    simple = {} if headline is None else baselines(corpora.train, headline)
+    text = _report(scores, simple, done, seconds, beside)
     if len(corpora.train) < rows:
         text += f"\nThe answers without training are of a sample of {len(corpora.train):,} pairs."
     translator = replace(translator, card=_card(translator, corpora.about, rows, text))
@@ -87,7 +87,7 @@ def end_run(
         done=done,
         folder=folder,
         scores=scores,
-        baselines=baselines,
+        baselines=simple,
         report="\n".join([text, "", *(str(e.attention) for e in examples[:1])]).rstrip(),
         files=(f"model: {folder}", *drawn, f"next: jumok inspect {folder} {_quoted(source)}"),
     )
@@ -99,7 +99,7 @@ def _quoted(text: str) -> str:
     return f"$'{written}'" if "\t" in text else f'"{text}"'
 
 
-def _test_sets(corpora: TaskData) -> dict[str, Corpus]:
+def test_sets(corpora: TaskData) -> dict[str, Corpus]:
     """The test set and the task's further ones; without a test set dev, called what it is."""
     if corpora.test is not None and len(corpora.test):
         return {HEADLINE: corpora.test, **corpora.extra}
@@ -107,7 +107,7 @@ def _test_sets(corpora: TaskData) -> dict[str, Corpus]:
     return {**dev, **corpora.extra}
 
 
-def _baselines(train: Corpus, test: Corpus) -> dict[str, float]:
+def baselines(train: Corpus, test: Corpus) -> dict[str, float]:
     """Exact match of every baseline on (the first rows of) the test set."""
     known = test.references()
     sources = list(known)[:MOST_BASELINE_ROWS]

@@ -25,6 +25,8 @@ class Evaluation:
     """Scores of one model on distinct sources, and what was asked for beside them."""
 
     scores: Scores
+    outputs: tuple[str, ...] = ()
+    """One for each distinct source, in the corpus's order."""
     names: tuple[str, str] = ("this model", "the other")
     comparison: Comparison | None = None
     mistakes: tuple[Mistake, ...] = ()
@@ -109,6 +111,7 @@ def evaluate_model(
         comparison = evaluation.compare(outputs, others, references, resamples=resamples or 1)
     return Evaluation(
         scores=scores,
+        outputs=tuple(outputs),
         names=names,
         comparison=comparison,
         mistakes=tuple(evaluation.worst(sources, outputs, references, errors)) if errors else (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,21 +18,53 @@ from jumok.models.contract import Want
 from jumok.nn.noise import Noise
 from jumok.training.data import TrainingData, to_torch
 from jumok.training.losses import apart
+from jumok.training.options import Training
 
-__all__ = ["pilot"]
+__all__ = ["Pace", "pace", "pilot", "span"]
 
 ROWS = 20_000
+
+
+class Pace(NamedTuple):
+    """How fast a run will go."""
+
+    steps: int
+    """Updates in an epoch."""
+    seconds: float
+    """Of one update, forward and backward."""
+
+    def seconds_of(self, options: Training) -> float:
+        """Of a run with these limits, its validations left out."""
+        limits = [self.steps * self.seconds * e for e in (options.max_epochs,) if e is not None]
+        limits += [self.seconds * s for s in (options.max_steps,) if s is not None]
+        limits += [t for t in (options.time_limit,) if t is not None]
+        return min(limits)
 
 
 def pilot(translator: Translator, train: Train) -> str:
     """One sentence: steps per epoch and an estimate of the time; the weights stay as they are.
 
+    Raises TrainingError where memory does not suffice.
+    """
+    run, found = translator.run, pace(translator, train)
+    epoch, whole = found.steps * found.seconds, found.seconds_of(translator.run.training)
+    said = (
+        f"{found.steps:,} steps an epoch, about {span(epoch)} each; at most about "
+        f"{span(whole)} in all, and the scoring of dev; {run.training.precision}, "
+        f"{counted(torch.get_num_threads(), 'thread')}."
+    )
+    return said + _if_short(whole / epoch)
+
+
+def pace(translator: Translator, train: Train) -> Pace:
+    """Steps in an epoch and seconds of a step; the weights stay as they are.
+
     The longest batch goes through first, so that a lack of memory shows now and not in an hour;
     a middling one is timed. Raises TrainingError where memory does not suffice.
     """
-    run = translator.run
     sample = sample_of(train)[:ROWS]
-    data = training_data(encode_all(translator.codec, sample.pairs(), on_long="drop"), run.data)
+    encoded = encode_all(translator.codec, sample.pairs(), on_long="drop")
+    data = training_data(encoded, translator.run.data)
     batches = data.plan.batches_of(0, 0)
     by_size = sorted(batches, key=lambda rows: _positions(data, rows))
     try:
@@ -44,17 +77,7 @@ def pilot(translator: Translator, train: Train) -> str:
             hint="a smaller --data.batch_size, or a limit --data.max_source.",
         ) from None
     seconds = min(_pass(translator, data, by_size[len(by_size) // 2]) for _ in range(2))
-    steps = round(len(batches) * len(train) / max(1, len(sample)))
-    epoch = steps * seconds
-    limits = [epoch * e for e in (run.training.max_epochs,) if e is not None]
-    limits += [seconds * s for s in (run.training.max_steps,) if s is not None]
-    limits += [t for t in (run.training.time_limit,) if t is not None]
-    said = (
-        f"{steps:,} steps an epoch, about {_span(epoch)} each; at most about "
-        f"{_span(min(limits))} in all, and the scoring of dev; {run.training.precision}, "
-        f"{counted(torch.get_num_threads(), 'thread')}."
-    )
-    return said + _if_short(min(limits) / epoch)
+    return Pace(round(len(batches) * len(train) / max(1, len(sample))), seconds)
 
 
 def _if_short(epochs: float) -> str:
@@ -92,7 +115,7 @@ def _pass(translator: Translator, data: TrainingData, rows: np.ndarray) -> float
     return time.perf_counter() - began
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """12 s, 3 min, 2 h 10 min."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

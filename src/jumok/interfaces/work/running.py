@@ -49,7 +49,7 @@ from jumok.recipes.tasks import size_of
 from jumok.store import latest_good
 from jumok.training.events import Event, Listener, Step, tensorboard
 
-__all__ = ["DISTILLED", "Watcher", "refuse_existing", "train"]
+__all__ = ["DISTILLED", "Watcher", "carried_files", "corpora_of", "refuse_existing", "train"]
 
 REQUEST = "request.json"
 DISTILLED = "distilled"
@@ -191,7 +191,7 @@ def _read(
     request: TrainRequest, form: Form, stream: bool | None, folder: Path, watcher: Watcher
 ) -> tuple[TaskData, Train]:
     """The three sides, looked at and reported on; train as it is trained on."""
-    corpora, train = _corpora(request, form, stream)
+    corpora, train = corpora_of(request, form, stream)
     if isinstance(train, StreamedCorpus):
         watcher.tell(
             f"streaming: {train.pair_stream.name} is read as it is needed and not held in memory; "
@@ -210,7 +210,8 @@ def _read(
     return corpora, train
 
 
-def _corpora(request: TrainRequest, form: Form, stream: bool | None) -> tuple[TaskData, Train]:
+def corpora_of(request: TrainRequest, form: Form, stream: bool | None) -> tuple[TaskData, Train]:
+    """The three sides that a request names, and train as it is trained on."""
     options: dict[str, Any] = {"seed": request.seed or 0}
     if request.languages is not None:
         if request.data != ("@dates",):
@@ -260,7 +261,7 @@ def _carry_out(
         plan.train,
         plan.corpora.dev,
         folder=folder,
-        carried=_carried(translator, plan.request, folder),
+        carried=carried_files(translator, plan.request, folder),
         resume=plan.resume,
         listeners=[clock, watcher, *board],
     )
@@ -279,7 +280,7 @@ def _carry_out(
     return ending
 
 
-def _carried(translator: Translator, request: TrainRequest, folder: Path) -> dict[str, bytes]:
+def carried_files(translator: Translator, request: TrainRequest, folder: Path) -> dict[str, bytes]:
     """What a checkpoint needs beside its weights: configuration, codec, the names of the data."""
     files = {k: v for k, v in translator.files().items() if k != "model.safetensors"}
 
