@@ -100,5 +100,14 @@ VARIANTS: list[Variant] = [
     ),
     Variant("pointer", {"coverage": False}),
 ]
+VARIANTS += [
+    Variant("qrnn", {"window": 3, "first_window": 5, "bidirectional": False, "num_layers": 3}),
+    Variant("qrnn", {"window": 1, "num_layers": 1, "skip": True, "norm": True}),
+    Variant("qrnn", {"output": "attentional", "bridge": "zero", "score": "concat"}),
+    Variant("sru", {"embedding_size": 10, "bidirectional": False, "bridge": "gates"}),
+    Variant("ssru", {"window": 2, "skip": False, "norm": False, "score": "scaled"}),
+    Variant("mingru", {"bidirectional": False, "num_layers": 2, "norm": False}),
+    Variant("minlstm", {"bridge": "gates", "num_layers": 1}),
+]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

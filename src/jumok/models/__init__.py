@@ -12,6 +12,7 @@ from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
+from jumok.models.parallel_rnn import ParallelConfig, ParallelRNN
 from jumok.models.pointer import PointerConfig, PointerGenerator
 from jumok.models.scratch import BookConfig, Seq2seq
 from jumok.models.scratch_attention import AttentionSeq2seq, BookAttentionConfig
@@ -88,6 +89,10 @@ _PRE_NORM: Mapping[str, Mapping[str, Any]] = {
 }
 """What came out best of few trials on 800 words of Icelandic (``docs/log.md``)."""
 
+ALONE = {"window": 1, "bridge": "linear", "output": "attentional", "score": "general"}
+"""What the cells share that bring no translation model of their own (``parallel_rnn.py``)."""
+DEEP = {"num_layers": 3, "skip": True, "norm": True}
+"""minGRU and minLSTM: gates that do not see the state need layers above each other."""
 
 MODELS: dict[str, Entry] = {
     "plain": Entry(BookConfig, Seq2seq, "the book's encoder-decoder (one fixed vector)"),
@@ -187,6 +192,40 @@ MODELS: dict[str, Entry] = {
         {"initial_std": 0.1, "initial_range": 0.1},
         experimental=True,
         copies=True,
+    ),
+    "qrnn": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Bradbury 2017: convolutional gates, pooling, gated attention",
+        experimental=True,
+    ),
+    "sru": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Lei 2018: gates that see their own cell alone, highway",
+        {"cell": "sru", **ALONE},
+        experimental=True,
+    ),
+    "ssru": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Kim 2019: SRU with one gate, residuals and layer norm",
+        {"cell": "ssru", **ALONE, "skip": True, "norm": True},
+        experimental=True,
+    ),
+    "mingru": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Feng 2024: a GRU whose gate reads the input alone, three layers",
+        {"cell": "mingru", **ALONE, **DEEP},
+        experimental=True,
+    ),
+    "minlstm": Entry(
+        ParallelConfig,
+        ParallelRNN,
+        "Feng 2024: an LSTM whose gates read the input alone, three layers",
+        {"cell": "minlstm", **ALONE, **DEEP},
+        experimental=True,
     ),
 }
 
