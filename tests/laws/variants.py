@@ -108,6 +108,8 @@ VARIANTS += [
     Variant("ssru", {"window": 2, "skip": False, "norm": False, "score": "scaled"}),
     Variant("mingru", {"bidirectional": False, "num_layers": 2, "norm": False}),
     Variant("minlstm", {"bridge": "gates", "num_layers": 1}),
+    Variant("convs2s", {"window": 5, "num_layers": 2, "alignment_layer": 1}),
+    Variant("convs2s", {"window": 1, "num_layers": 1, "embedding_size": 7}),
 ]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

@@ -10,8 +10,9 @@ from torch import Tensor
 from jumok import native
 from jumok.nn import linear_recurrence as forms
 from jumok.nn.linear_recurrence import ForgetPool, linear_recurrence, log_space_recurrence
-from jumok.nn.parallel_cells import CELLS, CellName, ParallelLayer, windowed
+from jumok.nn.parallel_cells import CELLS, CellName, ParallelLayer
 from jumok.nn.paths import recorded_paths
+from jumok.nn.windows import windowed
 from models.by_hand import sigmoid
 
 B, T, H, E = 3, 13, 11, 7

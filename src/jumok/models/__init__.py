@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
 from jumok.models.hybrid import Hybrid, HybridConfig
+from jumok.models.convs2s import ConvConfig, ConvS2S
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
@@ -192,6 +193,14 @@ MODELS: dict[str, Entry] = {
         {"initial_std": 0.1, "initial_range": 0.1},
         experimental=True,
         copies=True,
+    ),
+    "convs2s": Entry(
+        ConvConfig,
+        ConvS2S,
+        "Gehring 2017: convolutions alone, attention in every layer",
+        # AdamW's steps do not depend on a gradient's scale.
+        {"scale_gradient": False},
+        experimental=True,
     ),
     "qrnn": Entry(
         ParallelConfig,

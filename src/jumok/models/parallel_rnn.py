@@ -47,9 +47,9 @@ from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.attention import build_score, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
-from jumok.nn.parallel_cells import CellName, ParallelLayer, windowed
+from jumok.nn.parallel_cells import CellName, ParallelLayer
 from jumok.nn.recurrent import last_real, reversed_within, reversing_index
-from jumok.nn.stacks import direction_size
+from jumok.nn.windows import windowed
 from jumok.records import Batch, MapSpec, Source
 
 
@@ -85,7 +85,10 @@ class ParallelConfig:
     """On the input of each layer, the softmax included."""
 
     def __post_init__(self) -> None:
-        direction_size(self.hidden_size, self.bidirectional, "concat")
+        if self.bidirectional and self.hidden_size % 2:
+            raise ConfigError(
+                f"`hidden_size` ({self.hidden_size}) must be even: each direction has half of it."
+            )
         for name in ("num_layers", "window", "first_window"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -126,15 +129,11 @@ class ParallelRNN(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        E, H, L, k = (
-            config.embedding_size,
-            config.hidden_size,
-            config.num_layers,
-            config.window,
-        )
+        E, H, L = config.embedding_size, config.hidden_size, config.num_layers
+        k = config.window
         self.source_embedding = nn.Parameter(torch.zeros(source_size, E))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
-        one_way = direction_size(H, config.bidirectional, "concat")
+        one_way = H // 2 if config.bidirectional else H
         inputs = [E] + [H] * (L - 1)
         self.widths = [config.first_window or k] + [k] * (L - 1)
 

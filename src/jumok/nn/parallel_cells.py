@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from jumok.nn.linear_recurrence import ForgetPool
 
-__all__ = ["CellName", "ParallelLayer", "Ran", "windowed"]
+__all__ = ["CellName", "ParallelLayer", "Ran"]
 
 CellName = Literal["qrnn", "sru", "ssru", "mingru", "minlstm"]
 
@@ -209,13 +209,3 @@ class ParallelLayer(nn.Module):
             return Ran(self.pool.step(a, u, c_BH), c_BH, gates, x)
         c_BTH = self.pool(a, u, c_BH)
         return Ran(c_BTH, torch.cat([c_BH.unsqueeze(1), c_BTH[:, :-1]], dim=1), gates, x)
-
-
-def windowed(x_BTE: Tensor, width: int) -> Tensor:
-    """The last ``width`` inputs of every position in a row, oldest first: (B, T, width E).
-
-    A matrix over them is a masked convolution (QRNN, eq. 2); before the first there are zeros.
-    """
-    length = x_BTE.shape[1]
-    padded = F.pad(x_BTE, (0, 0, width - 1, 0))
-    return torch.cat([padded[:, n : n + length] for n in range(width)], dim=-1)
