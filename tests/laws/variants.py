@@ -108,6 +108,7 @@ VARIANTS += [
     Variant("ssru", {"window": 2, "skip": False, "norm": False, "score": "scaled"}),
     Variant("mingru", {"bidirectional": False, "num_layers": 2, "norm": False}),
     Variant("minlstm", {"bridge": "gates", "num_layers": 1}),
+    Variant("convs2s", {"scale_gradient": True}),
     Variant("convs2s", {"window": 5, "num_layers": 2, "alignment_layer": 1}),
     Variant("convs2s", {"window": 1, "num_layers": 1, "embedding_size": 7}),
 ]

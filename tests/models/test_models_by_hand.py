@@ -21,6 +21,12 @@ BY_HAND = BY_HAND | {
     "monotonic": monotonic,
     "pointer": pointer,
 }
+from models.by_hand_parallel import convs2s, parallel
+from models.by_hand_transformer import transformer
+
+BY_HAND = BY_HAND | {"transformer": transformer, "monotonic": monotonic, "pointer": pointer}
+BY_HAND |= dict.fromkeys(("qrnn", "sru", "ssru", "mingru", "minlstm"), parallel)
+BY_HAND["convs2s"] = convs2s
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

@@ -142,6 +142,7 @@ OPTIMS = [
     Optim(weight_decay=0.1),
     Optim(name="sgd", lr=0.1),
     Optim(name="sgd", lr=0.1, momentum=0.9),
+    Optim(name="sgd", lr=0.1, momentum=0.9, nesterov=True),
     Optim(name="adadelta", lr=1.0),
 ]
 
@@ -155,7 +156,7 @@ def _steps(model: Tiny, optimizer: torch.optim.Optimizer, numbers: range) -> Non
         optimizer.step()
 
 
-@pytest.mark.parametrize("optim", OPTIMS, ids=["adamw", "sgd", "momentum", "adadelta"])
+@pytest.mark.parametrize("optim", OPTIMS, ids=["adamw", "sgd", "momentum", "nesterov", "adadelta"])
 def test_an_optimiser_that_was_saved_goes_on_with_the_same_bits(optim: Optim) -> None:
     straight, model = Tiny(), Tiny()
     optimizer = build_optimizer(optim, straight)
@@ -174,7 +175,7 @@ def test_an_optimiser_that_was_saved_goes_on_with_the_same_bits(optim: Optim) ->
     assert names == saved.keys() and bool(names) == (optim.name != "sgd" or optim.momentum > 0)
 
 
-def _reference(name: str) -> Callable[[float, list[float]], float]:
+def _reference(optim: Optim) -> Callable[[float, list[float]], float]:
     """One weight, by the papers' own formulas, in Python floats."""
 
     def adamw(w: float, gradients: list[float]) -> float:
@@ -198,17 +199,18 @@ def _reference(name: str) -> Callable[[float, list[float]], float]:
         held = 0.0
         for t, g in enumerate(gradients):
             held = g if t == 0 else 0.9 * held + g
-            w -= 0.1 * held
+            w -= 0.1 * (g + 0.9 * held if optim.nesterov else held)
         return w
 
-    return {"adamw": adamw, "adadelta": adadelta, "sgd": momentum}[name]
+    return {"adamw": adamw, "adadelta": adadelta, "sgd": momentum}[optim.name]
 
 
 @pytest.mark.parametrize(
     "optim",
     [Optim(lr=1e-2, weight_decay=0.1), Optim(name="adadelta", lr=1.0),
-     Optim(name="sgd", lr=0.1, momentum=0.9)],
-    ids=["adamw", "adadelta", "sgd"],
+     Optim(name="sgd", lr=0.1, momentum=0.9),
+     Optim(name="sgd", lr=0.1, momentum=0.9, nesterov=True)],
+    ids=["adamw", "adadelta", "sgd", "nesterov"],
 )  # fmt: skip
 def test_an_optimiser_follows_its_paper(optim: Optim) -> None:
     model = torch.nn.Linear(1, 1, bias=False).double()
@@ -218,7 +220,7 @@ def test_an_optimiser_follows_its_paper(optim: Optim) -> None:
     for gradient in gradients:
         model.weight.grad = torch.full((1, 1), gradient, dtype=torch.float64)
         optimizer.step()
-    assert model.weight.item() == pytest.approx(_reference(optim.name)(start, gradients), rel=1e-12)
+    assert model.weight.item() == pytest.approx(_reference(optim)(start, gradients), rel=1e-12)
 
 
 def test_vectors_are_never_decayed() -> None:

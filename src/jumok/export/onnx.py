@@ -28,6 +28,7 @@ from jumok.errors import MissingExtraError
 from jumok.export.scans import with_scans
 from jumok.models.contract import Encoded, State, Want
 from jumok.nn.attention import Location
+from jumok.nn.positions import LearnedPositions
 from jumok.records import BOS, EOS, PAD, UNK, Source
 
 __all__ = ["FORMAT", "bundle_files", "export_onnx"]
@@ -132,12 +133,15 @@ def bundle_files(model: Any) -> dict[str, bytes]:
 
 
 def longest_source(model: Any) -> int | None:
-    """The most symbols of a source, end included, where a score by location limits them.
+    """The most symbols of a source, end included, where a score by location or positions that
+    are learned limit them.
 
     A graph cannot refuse a longer one, so the bundle says it and the engine does.
     """
-    limits = [m.maximum_length for m in model.modules() if isinstance(m, Location)]
-    return min(limits) + int(not model.config.attend_end) if limits else None
+    places = [m.maximum_length for m in model.modules() if isinstance(m, LearnedPositions)]
+    rows = [m.maximum_length for m in model.modules() if isinstance(m, Location)]
+    limits = places + [n + int(not model.config.attend_end) for n in rows]
+    return min(limits, default=None)
 
 
 def _export_encoder(model: Any) -> tuple[bytes, Shapes]:

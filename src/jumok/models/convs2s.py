@@ -129,6 +129,7 @@ class ConvS2S(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.true_gradients = not config.scale_gradient
         E, C, L, k = config.embedding_size, config.hidden_size, config.num_layers, config.window
         chosen = config.alignment_layer
         about = "mean of all layers" if chosen is None else f"layer {chosen}"

@@ -157,11 +157,15 @@ class ParallelRNN(nn.Module):
         self._draw(torch.Generator().manual_seed(seed))
 
     def _draw(self, generator: torch.Generator) -> None:
+        """Sums keep the variance of what is summed; so does h^T W h, a sum of H^2."""
+        general = self.config.score == "general"
         for name, weight in self.named_parameters():
             if name.endswith("embedding"):
                 init.normal_(weight, generator=generator)
             elif weight.dim() > 1:
-                r = math.sqrt(3 / weight.shape[1])
+                whole = general and name.startswith("score")
+                summed = weight.numel() if whole else weight.shape[1]
+                r = math.sqrt(3 / summed)
                 init.uniform_(weight, -r, r, generator=generator)
             elif "norm" not in name:
                 init.zeros_(weight)

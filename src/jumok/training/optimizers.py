@@ -26,7 +26,7 @@ def build_optimizer(optim: Optim, model: nn.Module) -> Optimizer:
     """The optimiser over all trainable parameters; only matrices are decayed."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if optim.name == "sgd":
-        return torch.optim.SGD(trained, optim.lr, momentum=optim.momentum)
+        return torch.optim.SGD(trained, optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
     if optim.name == "adadelta":
         return torch.optim.Adadelta(trained, optim.lr, rho=optim.rho, eps=1e-6)
     groups = [

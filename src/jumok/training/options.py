@@ -40,6 +40,8 @@ class Optim:
     """AdamW: decoupled decay of matrices; vectors (biases, gains) are never decayed."""
     momentum: float = 0.0
     """SGD: share of the last step that is kept."""
+    nesterov: bool = False
+    """SGD: the gradient counts once more beside the step it joins (Gehring 2017)."""
     rho: float = 0.95
     """Adadelta: decay of the two averages; its epsilon is the papers' 1e-6."""
     clip_norm: float = 1.0
@@ -64,6 +66,10 @@ class Optim:
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ConfigError(f"`lr` must be above 0, but is {self.lr}.")
+        if self.nesterov and (self.name != "sgd" or not self.momentum > 0):
+            raise ConfigError(
+                "`nesterov` is a form of momentum: it needs name = sgd and `momentum` above 0."
+            )
         if self.clip_norm < 0:
             raise ConfigError(f"`clip_norm` must be 0 (never) or more, but is {self.clip_norm}.")
         if not 0 <= self.warmup_part <= 1:
