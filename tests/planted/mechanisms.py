@@ -69,6 +69,12 @@ def transformer(model: str = "transformer", **options: Any) -> Mechanism:
     return Mechanism(model=model, memory="output", options={"tie": "nothing", **still, **options})
 
 
+def parallel(model: str, **options: Any) -> Mechanism:
+    """One layer whose cell holds the symbol written last."""
+    options = {"num_layers": 1, "score": "general", **options}
+    return Mechanism(model=model, memory="output", options=options)
+
+
 SCORES = ("dot", "general", "concat", "location", "learned_scale")
 
 MECHANISMS: list[Mechanism] = [
@@ -99,6 +105,9 @@ MECHANISMS: list[Mechanism] = [
     Mechanism(model="rnnsearch", memory="attended-late"),
     Mechanism(model="cgru", memory="attended"),
     Mechanism(model="bahdanau", memory="attended-late"),
+    parallel("qrnn", window=3, first_window=2),
+    parallel("ssru", bidirectional=False, norm=False),
+    parallel("ssru", bridge="zero", norm=False, skip=False),
     transformer(num_layers=1, num_heads=1),
     transformer(num_layers=3, num_heads=4, alignment_layer=2, alignment_head=3),
     transformer("modern", num_layers=1, num_heads=1),

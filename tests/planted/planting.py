@@ -18,6 +18,7 @@ from jumok.models.bahdanau import Bahdanau
 from jumok.models.hybrid import Hybrid
 from jumok.models.luong import Luong
 from jumok.models.modern import Modern
+from jumok.models.parallel_rnn import ParallelRNN
 from jumok.models.scratch_attention import AttentionSeq2seq
 from jumok.models.transformer import Transformer
 from jumok.nn.stacks import EncoderStack
@@ -47,6 +48,7 @@ from planted.plant import (
 )
 from planted.planting_bahdanau import plant_bahdanau
 from planted.planting_modern import plant_hybrid, plant_modern
+from planted.planting_parallel import plant_parallel
 from planted.planting_transformer import plant_transformer
 from planted.scoring import MATCH, STOP, additive, and_units, says_JV
 
@@ -326,6 +328,7 @@ PLANTERS: dict[type, Callable[[Any, Mechanism], np.ndarray]] = {
     AttentionSeq2seq: plant_book,
     Luong: plant_luong,
     Bahdanau: plant_bahdanau,
+    ParallelRNN: plant_parallel,
     Transformer: plant_transformer,
     Modern: plant_modern,
     Hybrid: plant_hybrid,
