@@ -33,13 +33,15 @@ MODES = (
     SearchOptions(beam=4, nbest=4, max_length=9, maps=True),
     SearchOptions(sample=True, nbest=3, max_length=9, maps=True),
 )
+UNBOUNDED = ("sru", "convs2s")
+"""No tanh and no norm stands between two layers."""
 
 
 def model_of(name: str) -> torch.nn.Module:
     entry = MODELS[name]
     sizes = {"embedding_size": 12, "hidden_size": 20}
     model = entry.model(entry.config(**{**entry.preset, **sizes}), VOCABULARY, VOCABULARY, seed=0)
-    if any("norm" in key for key, _ in model.named_parameters()):
+    if name in UNBOUNDED or any("norm" in key for key, _ in model.named_parameters()):
         return model  # sharp enough: each layer would double the rounding of the one below
     with torch.no_grad():
         for parameter in model.parameters():
@@ -150,7 +152,7 @@ def test_scans_are_the_layers_they_stand_for(name) -> None:
         scanned = with_scans(model).encode(source, want=Want.NOTHING).arrays()
     assert encoded.keys() == scanned.keys()
     for leaf, values in encoded.items():
-        bound = 2e-6 * max(1.0, float(values.abs().max()))
+        bound = 2e-6 * max(1.0, float(values.double().abs().max()))
         torch.testing.assert_close(scanned[leaf], values, atol=bound, rtol=0)
 
 

@@ -4,10 +4,10 @@ Bradbury et al. 2017, "Quasi-Recurrent Neural Networks", 2.1 and 3: stacks of la
 are convolutions over the last k inputs, a decoder that knows how the encoder ended, attention.
 
     Z = tanh(W_z * X)  F = sigmoid(W_f * X)  O = sigmoid(W_o * X)                       (1)
-    c_t = f_t c_{t-1} + (1 - f_t) z_t      h_t = o_t c_t                                (5)
-    decoder layer l adds V^l h~^l_S to what is before each gate (``bridge = "gates"``)  (6)
-    alpha_st = softmax_s(c_t^L . h~_s^L)      k_t = sum_s alpha_st h~_s^L               (7)
-    h_t^L = o_t (W_k k_t + W_c c_t^L + b)                    (``output = "gated"``)     (7)
+    c_t = f_t c_{t-1} + (1 - f_t) z_t      h_t = o_t c_t                                (4)
+    decoder layer l adds V^l h~^l_S to what is before each gate (``bridge = "gates"``)  (7)
+    alpha_st = softmax_s(c_t^L . h~_s^L)      k_t = sum_s alpha_st h~_s^L               (8)
+    h_t^L = o_t (W_k k_t + W_c c_t^L + b)                    (``output = "gated"``)     (8)
 
 The other cells (their papers and equations: ``nn/parallel_cells.py``) stand in the same stacks.
 They have no output gate to weigh attention by; Luong's attentional state takes its place
@@ -74,7 +74,7 @@ class ParallelConfig:
     bridge: Literal["gates", "linear", "zero"] = "gates"
     """[gates] How a decoder layer learns of the encoder's: in its gates, in c_0, or not."""
     output: Literal["gated", "attentional"] = "gated"
-    """[gated] What becomes of the context: (7), or Luong's attentional state."""
+    """[gated] What becomes of the context: (8), or Luong's attentional state."""
     score: Literal["dot", "general", "concat", "scaled"] = "dot"
     """[dot]"""
     skip: bool = False
@@ -122,7 +122,7 @@ class ParallelRNN(nn.Module):
     """Encoder and decoder of one cell, attention on the top layer."""
 
     paper = "forward"
-    maps = (MapSpec("weights", "TS", "cross", "alpha_st, (7)", True),)
+    maps = (MapSpec("weights", "TS", "cross", "alpha_st, (8)", True),)
 
     def __init__(
         self, config: ParallelConfig, source_size: int, target_size: int, *, seed: int = 0
@@ -152,7 +152,7 @@ class ParallelRNN(nn.Module):
         elif config.bridge == "linear":
             self.W_0 = nn.ModuleList(nn.Linear(H, H) for _ in self.decoder)
         self.score = build_score(config.score, H)
-        self.W_a = nn.Linear(2 * H, H)  # [W_k W_c] and b of (7), or the attentional state's
+        self.W_a = nn.Linear(2 * H, H)  # [W_k W_c] and b of (8), or the attentional state's
         self.W_s = nn.Linear(H, target_size)
         self._draw(torch.Generator().manual_seed(seed))
 
@@ -177,7 +177,7 @@ class ParallelRNN(nn.Module):
         x, last = F.embedding(source.ids_BS, self.source_embedding), []
         for depth, (ahead, width) in enumerate(zip(self.encoder, self.widths, strict=True)):
             x_in = dropped(x, self.config.dropout, f"encoder/{depth}", noise)
-            h, _ = ahead(windowed(x_in, width))  # (1), (5)
+            h, _ = ahead(windowed(x_in, width))  # (1), (4)
             ends = [last_real(h, mask)]
             if self.encoder_back is not None:
                 index_BS = reversing_index(mask)
@@ -196,7 +196,7 @@ class ParallelRNN(nn.Module):
         """c_0 of all layers and what goes to their gates, from where the encoder's ended."""
         zeros = torch.stack([torch.zeros_like(h) for h in last], dim=1)
         if self.config.bridge == "gates":
-            return zeros, tuple(V(h) for V, h in zip(self.V, last, strict=True))  # (6)
+            return zeros, tuple(V(h) for V, h in zip(self.V, last, strict=True))  # (7)
         if self.config.bridge == "zero":
             return zeros, ()
         first = [W(h).to(h.dtype) for W, h in zip(self.W_0, last, strict=True)]
@@ -256,7 +256,7 @@ class ParallelRNN(nn.Module):
         cells, weights = ran.c, None
         if top and self.config.output == "gated":
             joined, weights = self._with_context(ran.c, encoded)
-            ran = ran._replace(c=joined.to(ran.c.dtype))  # (7)
+            ran = ran._replace(c=joined.to(ran.c.dtype))  # (8)
         h = self.decoder_norms[depth](self._joined(layer.cell.emit(ran), x))
         if top and self.config.output == "attentional":
             joined, weights = self._with_context(h, encoded)

@@ -3,14 +3,14 @@
 All are c_t = f_t c_{t-1} + (1 - f_t) u_t (``ForgetPool``: f is the share that is kept). They
 differ in what u and f are made of and in what is shown of c.
 
-QRNN (Bradbury et al. 2017, eq. 1, 3-5), x the last k inputs in a row
+QRNN (Bradbury et al. 2017, eq. 1 and 4), x the last k inputs in a row
     u = tanh(W_z x)  f = sigmoid(W_f x)  o = sigmoid(W_o x)  h = o c
     Salesforce's code has the other sense: there f gates the new value.
 SRU (Lei et al. 2018, eq. 1-4)
     f = sigmoid(W_f x + v_f c_{t-1} + b_f)  u = W x
     r = sigmoid(W_r x + v_r c_{t-1} + b_r)  h = r c + (1 - r) alpha x, alpha = sqrt(1 + 2 e^b)
     with b what b_r starts from: 0. Where x is not as wide as h, a matrix makes it so.
-SSRU (Kim et al. 2019, eq. 1-3)
+SSRU (Kim et al. 2019)
     f = sigmoid(W_f x + b_f)  u = W x  h = ReLU(c)
 minGRU (Feng et al. 2024, 3.1): z = sigmoid(W_z x) gates the new value, so f = 1 - z
     u = g(W_h x)  h = c
@@ -86,7 +86,7 @@ class QRNN(nn.Module):
         return torch.tanh(y)
 
     def emit(self, ran: Ran) -> Tensor:
-        return torch.sigmoid(ran.gates.chunk(3, dim=-1)[1]) * ran.c  # (5)
+        return torch.sigmoid(ran.gates.chunk(3, dim=-1)[1]) * ran.c  # (4)
 
 
 class SRU(nn.Module):
