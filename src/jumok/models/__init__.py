@@ -92,6 +92,8 @@ _PRE_NORM: Mapping[str, Mapping[str, Any]] = {
 
 ALONE = {"window": 1, "bridge": "linear", "output": "attentional", "score": "general"}
 """What the cells share that bring no translation model of their own (``parallel_rnn.py``)."""
+LESS_DROPOUT = {"model": {"dropout": 0.2}}
+"""The rule's dropout is for LSTMs: where states are not squashed at every step it is too much."""
 DEEP = {"num_layers": 3, "skip": True, "norm": True}
 """minGRU and minLSTM: gates that do not see the state need layers above each other."""
 
@@ -201,12 +203,14 @@ MODELS: dict[str, Entry] = {
         # AdamW's steps do not depend on a gradient's scale.
         {"scale_gradient": False},
         experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
     "qrnn": Entry(
         ParallelConfig,
         ParallelRNN,
         "Bradbury 2017: convolutional gates, pooling, gated attention",
         experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
     "sru": Entry(
         ParallelConfig,
@@ -214,6 +218,7 @@ MODELS: dict[str, Entry] = {
         "Lei 2018: gates that see their own cell alone, highway",
         {"cell": "sru", **ALONE},
         experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
     "ssru": Entry(
         ParallelConfig,
@@ -221,6 +226,7 @@ MODELS: dict[str, Entry] = {
         "Kim 2019: SRU with one gate, residuals and layer norm",
         {"cell": "ssru", **ALONE, "skip": True, "norm": True},
         experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
     "mingru": Entry(
         ParallelConfig,
@@ -228,6 +234,7 @@ MODELS: dict[str, Entry] = {
         "Feng 2024: a GRU whose gate reads the input alone, three layers",
         {"cell": "mingru", **ALONE, **DEEP},
         experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
     "minlstm": Entry(
         ParallelConfig,
@@ -235,6 +242,7 @@ MODELS: dict[str, Entry] = {
         "Feng 2024: an LSTM whose gates read the input alone, three layers",
         {"cell": "minlstm", **ALONE, **DEEP},
         experimental=True,
+        over_rule=LESS_DROPOUT,
     ),
 }
 
