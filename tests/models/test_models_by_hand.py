@@ -12,6 +12,7 @@ from laws.variants import SOURCE_SIZE, TARGET_SIZE, VARIANTS, Variant
 from models.by_hand import BY_HAND, Weights
 from models.by_hand_copying import monotonic, pointer
 from models.by_hand_modern import hybrid, modern
+from models.by_hand_parallel import convs2s, parallel
 from models.by_hand_transformer import transformer
 
 BY_HAND = BY_HAND | {
@@ -21,10 +22,6 @@ BY_HAND = BY_HAND | {
     "monotonic": monotonic,
     "pointer": pointer,
 }
-from models.by_hand_parallel import convs2s, parallel
-from models.by_hand_transformer import transformer
-
-BY_HAND = BY_HAND | {"transformer": transformer, "monotonic": monotonic, "pointer": pointer}
 BY_HAND |= dict.fromkeys(("qrnn", "sru", "ssru", "mingru", "minlstm"), parallel)
 BY_HAND["convs2s"] = convs2s
 

@@ -12,7 +12,7 @@ from jumok.models.parallel_rnn import ParallelRNN
 from jumok.nn.parallel_cells import ParallelLayer
 from planted.codes import put, table
 from planted.plant import MEMORIES, SOURCE, Mechanism
-from planted.planting_transformer import memories_VM, scores_MJ_of
+from planted.planting_transformer import memories, scores
 from planted.scoring import says_JV
 
 SHUT, OPEN, FULL = -40.0, 40.0, 3.0
@@ -30,9 +30,9 @@ def plant_parallel(network: ParallelRNN, mechanism: Mechanism) -> np.ndarray:
     for layer in sides:
         plant_layer(layer, np.eye(J), config.embedding_size)
     symbols_JH = np.concatenate([shown * np.eye(J, size // len(sides))] * len(sides), axis=1)
-    plant_layer(network.decoder[0], memories_VM(), config.embedding_size)
+    plant_layer(network.decoder[0], memories(), config.embedding_size)
     queries_MH = shown * np.eye(M, size)
-    scores_MJ = scores_MJ_of(mechanism)
+    scores_MJ = scores(mechanism)
     put(network.score.W_a.weight, table((symbols_JH, table((queries_MH, scores_MJ)))))
     said_JH = FULL * np.eye(J, size)
     put(network.W_a.weight[:, :size], table((symbols_JH, said_JH)))

@@ -41,7 +41,6 @@ def plant_transformer(network: Transformer, mechanism: Mechanism) -> np.ndarray:
 
     assert max(M, J) <= K
     scores_MJ, memory_VM = scores(mechanism), memories()
-    scores_MJ, memory_VM = scores_MJ_of(mechanism), memories_VM()
     last = (network.config.alignment_head or 1) * K
     head = slice(last - K, last)
     attend = network.decoder[network.config.aligning_layer].attend_source
@@ -60,7 +59,6 @@ def wide(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def memories() -> np.ndarray:
-def memories_VM() -> np.ndarray:
     """Symbol written last -> one-hot memory, (V, M)."""
     found = np.zeros((len(TARGET), len(MEMORIES)))
     for v, symbol in enumerate(TARGET):
@@ -71,7 +69,6 @@ def memories_VM() -> np.ndarray:
 
 
 def scores(mechanism: Mechanism) -> np.ndarray:
-def scores_MJ_of(mechanism: Mechanism) -> np.ndarray:
     """MATCH for the wanted idea, STOP for the full stop, (M, J); padding scores like that."""
     assert mechanism.memory == "output" and mechanism.attends_end
     found = np.zeros((len(MEMORIES), len(SOURCE)))

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.bahdanau import Bahdanau, BahdanauConfig
-from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.convs2s import ConvConfig, ConvS2S
+from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
@@ -90,11 +90,11 @@ _PRE_NORM: Mapping[str, Mapping[str, Any]] = {
 }
 """What came out best of few trials on 800 words of Icelandic (``docs/log.md``)."""
 
-ALONE = {"window": 1, "bridge": "linear", "output": "attentional", "score": "general"}
+_ALONE = {"window": 1, "bridge": "linear", "output": "attentional", "score": "general"}
 """What the cells share that bring no translation model of their own (``parallel_rnn.py``)."""
-LESS_DROPOUT = {"model": {"dropout": 0.2}}
+_LESS_DROPOUT = {"model": {"dropout": 0.2}}
 """The rule's dropout is for LSTMs: where states are not squashed at every step it is too much."""
-DEEP = {"num_layers": 3, "skip": True, "norm": True}
+_DEEP = {"num_layers": 3, "skip": True, "norm": True}
 """minGRU and minLSTM: gates that do not see the state need layers above each other."""
 
 MODELS: dict[str, Entry] = {
@@ -203,46 +203,46 @@ MODELS: dict[str, Entry] = {
         # AdamW's steps do not depend on a gradient's scale.
         {"scale_gradient": False},
         experimental=True,
-        over_rule=LESS_DROPOUT,
+        over_rule=_LESS_DROPOUT,
     ),
     "qrnn": Entry(
         ParallelConfig,
         ParallelRNN,
         "Bradbury 2017: convolutional gates, pooling, gated attention",
         experimental=True,
-        over_rule=LESS_DROPOUT,
+        over_rule=_LESS_DROPOUT,
     ),
     "sru": Entry(
         ParallelConfig,
         ParallelRNN,
         "Lei 2018: gates that see their own cell alone, highway",
-        {"cell": "sru", **ALONE},
+        {"cell": "sru", **_ALONE},
         experimental=True,
-        over_rule=LESS_DROPOUT,
+        over_rule=_LESS_DROPOUT,
     ),
     "ssru": Entry(
         ParallelConfig,
         ParallelRNN,
         "Kim 2019: SRU with one gate, residuals and layer norm",
-        {"cell": "ssru", **ALONE, "skip": True, "norm": True},
+        {"cell": "ssru", **_ALONE, "skip": True, "norm": True},
         experimental=True,
-        over_rule=LESS_DROPOUT,
+        over_rule=_LESS_DROPOUT,
     ),
     "mingru": Entry(
         ParallelConfig,
         ParallelRNN,
         "Feng 2024: a GRU whose gate reads the input alone, three layers",
-        {"cell": "mingru", **ALONE, **DEEP},
+        {"cell": "mingru", **_ALONE, **_DEEP},
         experimental=True,
-        over_rule=LESS_DROPOUT,
+        over_rule=_LESS_DROPOUT,
     ),
     "minlstm": Entry(
         ParallelConfig,
         ParallelRNN,
         "Feng 2024: an LSTM whose gates read the input alone, three layers",
-        {"cell": "minlstm", **ALONE, **DEEP},
+        {"cell": "minlstm", **_ALONE, **_DEEP},
         experimental=True,
-        over_rule=LESS_DROPOUT,
+        over_rule=_LESS_DROPOUT,
     ),
 }
 
