@@ -104,6 +104,54 @@ def test_several_teachers_write_together(
     assert [target for _, target in train] == written
 
 
+def test_the_teachers_attention_guides_the_students(
+    jumok: Call, pairs: list[tuple[str, str]], trained: Translator
+) -> None:
+    ran = jumok("distill", "teacher", "pairs.tsv", "--guide", "--to", "luong", *SHORT)
+    assert ran.code == 0, ran.said
+    assert "attention is guided by links between symbols, weight 0.05." in ran.said
+    rows = lines("s/distilled/train.jsonl")
+    for row, found in list(
+        zip(rows, trained.translate([row["source"] for row in rows], beam=5), strict=True)
+    )[:9]:
+        weights = found.attention.weights_TS
+        assert weights is not None and row["target"] == found.text
+        strongest = weights[: len(found.text)].argmax(axis=1).tolist()
+        links = sorted(tuple(map(int, link.split("-"))) for link in row["links"].split())
+        assert links == sorted((s, t) for t, s in enumerate(strongest))
+    assert Translator.load("s").run.training.guided_weight == 0.05
+
+
+def test_units_of_its_own_or_a_teacher_without_attention_cannot_guide(
+    jumok: Call, pairs: object, tmp_path: Path
+) -> None:
+    command = ("distill", "teacher", "pairs.tsv", "--guide", "--out", "new")
+    ran = jumok(*command, "--data.source_unit", "space")
+    assert (ran.code, Path("new").exists()) == (2, False)
+    assert "--guide links the symbols of the teacher (character), so not --data" in ran.said
+    assert jumok("train", "pairs.tsv", "--model", "plain", *SHORT, "--quiet").code == 0
+    ran = jumok("distill", "s", "pairs.tsv", "--guide", "--out", "new")
+    assert (ran.code, Path("new").exists()) == (2, False)
+    assert "--guide: the teacher (plain) has no attention to guide by." in ran.said
+
+
+def test_tags_of_a_source_reach_the_student(jumok: Call, pairs: object, words: TaskData) -> None:
+    rows = [(s, t, "UP;X" if n % 2 else "X") for n, (s, t) in enumerate(words.train.pairs()[:60])]
+    text = "".join(f"{s}\t{t}\t{tags}\n" for s, t, tags in rows)
+    Path("tagged.tsv").write_text(text, encoding="utf-8")
+    tags = ("--tags-column", "3")
+    short = ("--model.hidden_size", 8, "--training.max_steps", 2, "--quiet")
+    first = jumok("train", "tagged.tsv", *tags, "--model", "luong", *short, "--out", "t")
+    assert first.code == 0, first.said
+    ran = jumok("distill", "t", "tagged.tsv", *tags, "--to", "luong", *short, "--out", "s")
+    assert ran.code == 0, ran.said
+    row = lines("s/distilled/train.jsonl")[0]
+    assert (row["source"], row["tags"]) in [(s, t) for s, _, t in rows]
+    assert (
+        Translator.load("s").codec.source_tokenizer == Translator.load("t").codec.source_tokenizer
+    )
+
+
 # --- interrupted, it goes on --------------------------------------------------------------------
 
 
@@ -268,13 +316,13 @@ def of_beam(*texts: str, **more: bool) -> Translation:
 def test_the_likeliest_or_the_one_nearest_to_any_reference_is_taken() -> None:
     beam = of_beam("abcd", "xbyz", "abyy")
     chosen = distilling._chosen
-    assert chosen(beam, ["wbyz", "q"], closest=False) == ("abcd", "teacher")
-    assert chosen(beam, ["wbyz", "q"], closest=True) == ("xbyz", "teacher")
-    assert chosen(beam, ["qqqq"], closest=True) == ("abcd", "teacher"), "equals: the likeliest"
+    assert chosen(beam, ["wbyz", "q"], closest=False) == ("abcd", "teacher", "")
+    assert chosen(beam, ["wbyz", "q"], closest=True) == ("xbyz", "teacher", "")
+    assert chosen(beam, ["qqqq"], closest=True) == ("abcd", "teacher", ""), "equals: the likeliest"
 
 
 def test_what_cannot_be_learnt_from_gives_way_to_the_reference() -> None:
     chosen = distilling._chosen
-    assert chosen(of_beam("aaaaaaa", finished=False), ["ab"], closest=False) == ("ab", "gold")
-    assert chosen(of_beam("a\ufffdb", "ab"), ["ac"], closest=False) == ("ac", "gold")
-    assert chosen(of_beam("a\ufffdb", "ab"), ["ac"], closest=True) == ("ab", "teacher")
+    assert chosen(of_beam("aaaaaaa", finished=False), ["ab"], closest=False) == ("ab", "gold", "")
+    assert chosen(of_beam("a\ufffdb", "ab"), ["ac"], closest=False) == ("ac", "gold", "")
+    assert chosen(of_beam("a\ufffdb", "ab"), ["ac"], closest=True) == ("ab", "teacher", "")

@@ -101,7 +101,9 @@ def test_the_front_door_takes_several_folders(both: tuple[str, str], words: Task
     assert "- " + both[1] + ": plain" in model.card
     assert front.load_model([both[0]]).members == ()
     assert front.evaluate(model, words.test).exact_match > 0.3
-    assert model.knows([words.train.sources[0], "never seen"]) == [True, False]
+    by_one_alone = words.train.sources[-1]
+    assert model.knows([words.train.sources[0], by_one_alone, "never"]) == [True, True, False]
+    assert front.load_model(both[1]).knows([by_one_alone]) == [False]
     with pytest.raises(UsageError, match="has no folder of its own"):
         model.save("somewhere")
     with pytest.raises(UsageError, match="is not trained: each member was"):

@@ -105,6 +105,8 @@ class DistillRequest:
     """Of the beam, what is nearest to the reference in place of what is likeliest."""
     keep_gold: bool = False
     """The references are trained on as well."""
+    guide: bool = False
+    """The student's attention is guided by the teacher's."""
     config: str | None = None
     keys: Keys = field(default_factory=dict)
     seconds: float | None = None

@@ -40,6 +40,7 @@ def distill(
     beam: int = 5,
     closest: bool = False,
     keep_gold: bool = False,
+    guide: bool = False,
     config: str | None = None,
     time: str | None = None,
     seed: int | None = None,
@@ -79,6 +80,8 @@ def distill(
         Of the beam take what is closest to the reference, in place of what is likeliest.
     keep_gold
         Train on the references as well: every source twice.
+    guide
+        Guide the student's attention by what the teacher attended to most.
     config
         A TOML file of keys for the student.
     time
@@ -107,6 +110,7 @@ def distill(
         beam=beam,
         closest=closest,
         keep_gold=keep_gold,
+        guide=guide,
         config=config,
         keys=keys,
         seconds=seconds(time),

@@ -19,9 +19,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jumok.alignment import format_links, from_trace
 from jumok.data.corpus import Corpus
 from jumok.data.encoded import UNKNOWN_TEXT
 from jumok.data.options import counted
+from jumok.data.tags import plain
 from jumok.data.tasks import TaskData
 from jumok.errors import Interrupted, UsageError
 from jumok.evaluation import Scores
@@ -31,6 +33,7 @@ from jumok.interfaces.options import Reading, Searching
 from jumok.interfaces.outputs import Translation
 from jumok.interfaces.requests import DistillRequest, TrainRequest
 from jumok.interfaces.translator import Translator
+from jumok.interfaces.work.aligning import SUBWORDS
 from jumok.interfaces.work.corpora import is_task, three_ways
 from jumok.interfaces.work.decoding import open_model, search_options
 from jumok.interfaces.work.ending import Ending
@@ -46,6 +49,8 @@ __all__ = ["Distilled", "distill"]
 RECORD, OUTPUTS = "record.json", "outputs.jsonl"
 SIDES = ("train", "dev", "test")
 OWN_FILES = Reading(columns="source,target", format="jsonl", max_characters=0, keep_empty=True)
+LINKS, TAGS = "links", "tags"
+"""Keys of the lines of the training file, where there is what they stand for."""
 BATCH, SECONDS = 64, 10.0
 """Sources decoded together; how often a line says how far the teacher is."""
 
@@ -65,6 +70,8 @@ class _Written(NamedTuple):
     target: str
     by: str
     """``teacher``, or ``gold`` where the teacher's output cannot be learnt from."""
+    links: str = ""
+    """What each symbol or word came from, "0-0 1-2", where attention is to be guided."""
 
 
 def distill(request: DistillRequest, watcher: Watcher) -> Distilled:
@@ -76,6 +83,7 @@ def distill(request: DistillRequest, watcher: Watcher) -> Distilled:
         raise UsageError(f"--beam ({request.beam}) must be at least 1.")
     _refuse_folder(folder, request)
     teacher = open_model(request.teacher, request.machine, request.ensembling)
+    student = _guided(student, request, teacher)
     gold = _gold(request, teacher)
     refuse_long(gold.train, teacher.codec, target=False)
     record = _record(request, gold)
@@ -90,6 +98,9 @@ def distill(request: DistillRequest, watcher: Watcher) -> Distilled:
     scores = _score(teacher, gold, watcher)
     del teacher
     beside = {} if scores is None else {"the teacher": scores}
+    if gold.train.tags is not None:
+        reading = replace(OWN_FILES, tags_column=TAGS, tag_sep=gold.train.tags)
+        student = replace(student, reading=reading)
     if latest_good(folder) is not None:
         again = TrainRequest(resume=str(folder), machine=request.machine)
         return Distilled(ending=train(again, watcher, beside=beside), teacher=scores)
@@ -117,6 +128,37 @@ def _student(request: DistillRequest, folder: Path) -> TrainRequest:
         reading=OWN_FILES,
         machine=request.machine,
     )
+
+
+def _guided(student: TrainRequest, request: DistillRequest, teacher: Translator) -> TrainRequest:
+    """With links between symbols that are the teacher's too, or between words."""
+    if not request.guide:
+        return student
+    network: Any = teacher.network
+    if not any(spec.is_weights for spec in network.maps):
+        raise UsageError(
+            f"--guide: the teacher ({teacher.name}) has no attention to guide by.",
+            hint="leave it out, or take a teacher that attends.",
+        )
+    level = _level(request, teacher)
+    keys = {"data.links_count": "word" if level == "word" else "symbol", **student.keys}
+    if level == "token":
+        for side in ("source", "target"):
+            unit = getattr(teacher.codec, f"{side}_tokenizer").unit
+            asked = keys.setdefault(f"data.{side}_unit", unit)
+            if asked != unit:
+                raise UsageError(
+                    f"--guide links the symbols of the teacher ({unit}), so not "
+                    f"--data.{side}_unit {asked}.",
+                    hint="leave one of the two out.",
+                )
+    return replace(student, keys=keys, links_column=LINKS)
+
+
+def _level(request: DistillRequest, teacher: Translator) -> str | None:
+    """What links are between; pieces that a student learns anew are no common ground."""
+    units = {teacher.codec.source_tokenizer.unit, teacher.codec.target_tokenizer.unit}
+    return ("word" if units & SUBWORDS else "token") if request.guide else None
 
 
 def _gold(request: DistillRequest, teacher: Translator) -> TaskData:
@@ -170,6 +212,7 @@ def _record(request: DistillRequest, gold: TaskData) -> dict[str, Any]:
         "beam": request.beam,
         "closest": request.closest,
         "keep_gold": request.keep_gold,
+        "guide": request.guide,
         "student": request.model,
         "keys": dict(request.keys),
         "config": sha256(Path(request.config).read_bytes()).hexdigest() if request.config else None,
@@ -216,16 +259,27 @@ def _write_sides(
     place: Path, gold: TaskData, written: Mapping[str, _Written], *, keep_gold: bool
 ) -> dict[str, tuple[str, ...]]:
     """Train by the teacher, dev and test as they are; an empty side has no file."""
-    train = [(source, written[source].target) for source in gold.train.sources]
+    train = [(source, written[source].target, written[source].links)
+             for source in gold.train.sources]  # fmt: skip
     pairs = {
-        "train": train + (gold.train.pairs() if keep_gold else []),
-        "dev": gold.dev.pairs(),
-        "test": gold.test.pairs(),
+        "train": train + [(*pair, "") for pair in gold.train.pairs() if keep_gold],
+        "dev": [(*pair, "") for pair in gold.dev.pairs()],
+        "test": [(*pair, "") for pair in gold.test.pairs()],
     }
+    tagged = gold.train.tags is not None
     for side in SIDES:
-        lines = (_line(source=source, target=target) for source, target in pairs[side])
+        lines = (_pair(*row, tagged=tagged) for row in pairs[side])
         _write_whole(place / f"{side}.jsonl", "".join(lines))
     return {side: (str(place / f"{side}.jsonl"),) if pairs[side] else () for side in SIDES}
+
+
+def _pair(source: str, target: str, links: str, *, tagged: bool) -> str:
+    """A line of the student's own files."""
+    if not tagged:
+        return _line(source=source, target=target, links=links)
+    lemma = plain(source)
+    tags = source[len(lemma) + 1 :]
+    return _line(source=lemma, target=target, links=links, tags=tags)
 
 
 def _line(**values: str) -> str:
@@ -245,14 +299,16 @@ def _decoded(
     if found:
         watcher.tell(f"going on: {len(found):,} of {len(sources):,} outputs are there already")
     searching = Searching(beam=request.beam, nbest=request.beam if request.closest else 1)
-    options = search_options(teacher.run.search, searching, {}, weights=False)
+    options = search_options(teacher.run.search, searching, {}, weights=request.guide)
+    level = _level(request, teacher)
     pace = _Pace(watcher, len(found), len(sources))
     left = sources[len(found) :]
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             for made in teacher.stream(left, options, batch_size=BATCH):
-                one = _chosen(made, references[made.source], closest=request.closest)
-                file.write(_line(source=made.source, target=one.target, by=one.by))
+                one = _chosen(made, references[made.source], closest=request.closest,
+                              level=level)  # fmt: skip
+                file.write(_line(source=made.source, **one._asdict()))
                 file.flush()
                 found[made.source] = one
                 pace(len(found))
@@ -275,10 +331,12 @@ def _kept(path: Path) -> dict[str, _Written]:
     if len(whole) < len(data):
         os.truncate(path, len(whole))
     rows = [json.loads(line) for line in whole.decode("utf-8").split("\n")[:-1]]
-    return {row["source"]: _Written(row["target"], row["by"]) for row in rows}
+    return {row["source"]: _Written(row["target"], row["by"], row["links"]) for row in rows}
 
 
-def _chosen(made: Translation, references: Iterable[str], *, closest: bool) -> _Written:
+def _chosen(
+    made: Translation, references: Iterable[str], *, closest: bool, level: str | None = None
+) -> _Written:
     """The likeliest output, or the one nearest to a reference (Kim & Rush 2016, section 3.3).
 
     An output that never ended or has a symbol without a name is nothing to learn from: the
@@ -286,10 +344,12 @@ def _chosen(made: Translation, references: Iterable[str], *, closest: bool) -> _
     """
     gold = list(references)
     candidates = made.nbest if closest else made.nbest[:1]
-    usable = [one.text for one in candidates if one.finished and UNKNOWN_TEXT not in one.text]
+    usable = [one for one in candidates if one.finished and UNKNOWN_TEXT not in one.text]
     if not usable:
         return _Written(gold[0], "gold")
-    return _Written(min(usable, key=lambda text: best_reference(text, gold)[0]), "teacher")
+    best = min(usable, key=lambda one: best_reference(one.text, gold)[0])
+    links = "" if level is None else format_links(from_trace(best.attention.trace, level=level))
+    return _Written(best.text, "teacher", links)
 
 
 def _tell_written(

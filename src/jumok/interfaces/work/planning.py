@@ -231,7 +231,8 @@ def choose_run(
 
 
 def _check_passes(run: RunConfig) -> None:
-    if run.training.r_drop and not run.model.dropout:
+    """Two passes must differ; a model of the user's own may have no key of that name."""
+    if run.training.r_drop and getattr(run.model, "dropout", None) == 0:
         raise UsageError(
             "--training.r_drop compares two passes that differ in their dropout alone, and "
             "model.dropout is 0: they would be the same.",
