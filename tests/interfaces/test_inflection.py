@@ -81,6 +81,7 @@ def test_every_command_reads_tags(jumok: Call, run: Path, table: Path, tmp_path:
     ran = jumok("inspect", run, "gal\tN;QQ", "--out", page)
     assert ran.code == 0 and "never been trained on: QQ" in ran.said
     assert MARK not in page.read_text(encoding="utf-8")
+    assert "4 tags among them" in jumok("inspect", run).out
     ran = jumok("data", table, "--tags-column", 3)
     assert "source: 3 characters" in ran.out
 
