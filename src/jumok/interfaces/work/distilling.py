@@ -114,9 +114,16 @@ def _student(request: DistillRequest, folder: Path) -> TrainRequest:
         seed=request.seed,
         precision=request.precision,
         force=True,  # whatever is replaced was refused or taken away before
-        reading=OWN_FILES,
+        reading=_own_reading(request.reading),
         machine=request.machine,
     )
+
+
+def _own_reading(given: Reading) -> Reading:
+    """How the files of ``_write_sides`` are read; sources keep their tags beside them."""
+    if given.tags_column is None:
+        return OWN_FILES
+    return replace(OWN_FILES, tags_column="tags", tag_sep=given.tag_sep)
 
 
 def _gold(request: DistillRequest, teacher: Translator) -> TaskData:
@@ -223,9 +230,16 @@ def _write_sides(
         "test": gold.test.pairs(),
     }
     for side in SIDES:
-        lines = (_line(source=source, target=target) for source, target in pairs[side])
+        lines = (_pair(source, target, gold.train.tags) for source, target in pairs[side])
         _write_whole(place / f"{side}.jsonl", "".join(lines))
     return {side: (str(place / f"{side}.jsonl"),) if pairs[side] else () for side in SIDES}
+
+
+def _pair(source: str, target: str, tags: str | None) -> str:
+    if tags is None:
+        return _line(source=source, target=target)
+    lemma, _, cell = source.rpartition("\t")
+    return _line(source=lemma, tags=cell, target=target)
 
 
 def _line(**values: str) -> str:
