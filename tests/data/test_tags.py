@@ -19,6 +19,7 @@ from jumok.data.tags import MARK, Tagged, plain, with_tags
 from jumok.data.tokenizers import make
 from jumok.data.wording import data_lines
 from jumok.errors import DataError, ModelFolderError, UsageError
+from jumok.interfaces.work.continuing import grown
 from jumok.records import UNK
 
 ROWS = [("go\tV;PST", "went"), ("V;PST\tV;3;SG", "x"), ("[V]\tN", "[V]s"), ("bare\t", "bare")]
@@ -198,3 +199,13 @@ def test_a_corpus_in_memory_that_lacks_tags_is_refused_by_row() -> None:
     with pytest.raises(DataError, match=r"mine:2: the source has no tags"):
         Corpus.of([("go\tV", "x"), ("go", "y")], "mine", tags=";")
     assert plain("a\tb\tV") == "a\tb"
+
+
+def test_going_on_with_subwords_learns_new_tags_and_no_new_pieces() -> None:
+    rows = [(f"{'walk' * (i % 3 + 1)}\tV;PST", "walked") for i in range(50)]
+    old = Corpus.of(rows, tags=";")
+    codec = build_codec(old.sources, old.targets, source_unit="bpe", source_size=20, tags=";")
+    more = Corpus.of([("walk\tV;FUT", "walk")], tags=";")
+    codec_now = grown(codec, more, lambda _: None)
+    known = codec.source_vocabulary.symbols
+    assert codec_now.source_vocabulary.symbols == (*known, MARK + "FUT")

@@ -81,6 +81,7 @@ def test_every_command_reads_tags(jumok: Call, run: Path, table: Path, tmp_path:
     ran = jumok("inspect", run, "gal\tN;QQ", "--out", page)
     assert ran.code == 0 and "never been trained on: QQ" in ran.said
     assert MARK not in page.read_text(encoding="utf-8")
+    assert "4 tags among them" in jumok("inspect", run).out
     ran = jumok("data", table, "--tags-column", 3)
     assert "source: 3 characters" in ran.out
 
@@ -147,3 +148,23 @@ def test_the_front_door_refuses_pairs_that_lack_tags(inflects: Translator) -> No
         jumok.evaluate(inflects, Corpus.of([("gal", "gals")], "bare"))
     with pytest.raises(DataError, match="line 2: the source has no tags"):
         inflects.translate(["gal\tN", "gal"])
+
+
+def test_a_student_reads_its_teachers_tags(
+    jumok: Call, run: Path, table: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "student"
+    few = tmp_path / "few.tsv"
+    few.write_text("".join(table.read_text().splitlines(keepends=True)[:200]))
+    ran = jumok("distill", run, few, "--tags-column", 3, "--beam", 1, "--out", out,
+                "--model.hidden_size", 8, "--training.max_steps", 2)  # fmt: skip
+    assert ran.code == 0, ran.said
+    assert "tags among them" in jumok("inspect", out).out
+    assert jumok("translate", f"{run},{out}", stdin="gal\tN;PL\n").code in (0, 2)
+
+
+def test_models_with_and_without_tags_do_not_answer_together(
+    jumok: Call, run: Path, folder: Path
+) -> None:
+    ran = jumok("translate", f"{run},{folder}", stdin="gal\tN;PL\n")
+    assert ran.code == 2 and "one reads tags, the other none" in ran.said

@@ -108,7 +108,10 @@ def _refuse_strangers(first: tuple[str, PairCodec], other: tuple[str, PairCodec]
         mine, its = getattr(ours, f"{side}_tokenizer"), getattr(theirs, f"{side}_tokenizer")
         if (mine.to_dict(), mine.files()) != (its.to_dict(), its.files()):
             what = f"{mine.unit} and {its.unit}"
-            if mine.unit == its.unit:
+            tags = [codec.tags is not None for codec in (ours, theirs)]
+            if side == "source" and tags[0] != tags[1]:
+                what = "one reads tags, the other none"
+            elif mine.unit == its.unit:
                 what = f"{mine.unit} in both, but not learnt from the same text"
             refuse(
                 f"their {side} symbols are of different kinds ({what})",

@@ -11,7 +11,7 @@ from torch import nn
 from jumok import config, kernels
 from jumok.data.building import build_vocabulary
 from jumok.data.encoded import PairCodec
-from jumok.data.tags import name_of
+from jumok.data.tags import MARK, name_of, tag_counts
 from jumok.data.text import normalise
 from jumok.data.tokenizers import Tokenizer
 from jumok.data.vocabulary import Vocabulary
@@ -125,7 +125,9 @@ def grown(codec: PairCodec, train: Train, tell: Callable[[str], None]) -> PairCo
         normal = (normalise(text, codec.normalisation) for text in texts)
         fresh = _missing(tokenizer, vocabulary, normal)
         if tokenizer.unit in LEARNT:
-            found[side] = vocabulary
+            tags = codec.tags if side == "source" else None
+            counts = tag_counts(texts, tags) if tags is not None else {}
+            found[side] = vocabulary.grow({MARK + tag: n for tag, n in counts.items()})
             if fresh:
                 tell(f"{side}: {len(fresh)} symbols cannot be spelt with the model's pieces.")
             continue

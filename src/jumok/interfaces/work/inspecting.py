@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from jumok.data.encoded import PairCodec
 from jumok.data.options import counted
-from jumok.data.tags import name_of
+from jumok.data.tags import is_tag, name_of
 from jumok.errors import UsageError
 from jumok.evaluation.table import align
 from jumok.interfaces.outputs import Translation
@@ -137,7 +138,15 @@ def describe(model: Translator) -> Described:
         model=model.name,
         parameters=sum(p.numel() for p in model.network.parameters()),
         modules={**own, **{name: count for name, count in parts.items() if count}},
-        source=f"{codec.source_tokenizer.unit}, {len(codec.source_vocabulary):,} symbols",
+        source=f"{codec.source_tokenizer.unit}, {len(codec.source_vocabulary):,} symbols"
+        f"{_tags(codec)}",
         target=f"{codec.target_tokenizer.unit}, {len(codec.target_vocabulary):,} symbols",
         card=model.card,
     )
+
+
+def _tags(codec: PairCodec) -> str:
+    """How many of the source's symbols are tags, where it reads any."""
+    if codec.tags is None:
+        return ""
+    return f", {counted(sum(map(is_tag, codec.source_vocabulary.symbols)), 'tag')} among them"
