@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import jumok
 from jumok.alignment import agreement
@@ -19,7 +21,12 @@ from jumok.interfaces import fitting
 from jumok.interfaces.fitting import check_guided
 from jumok.interfaces.streaming import divide
 from jumok.interfaces.translator import Translator
+from jumok.models import MODELS
+from jumok.models.contract import Want
+from jumok.training.data import to_torch
+from jumok.training.losses import guided_alignment
 
+CPU = torch.device("cpu")
 Call = Callable[..., Any]
 SIZES: dict[str, dict[str, Any]] = {
     "luong": {"hidden_size": 48, "embedding_size": 32, "dropout": 0.0},
@@ -203,3 +210,19 @@ def test_pairs_left_out_as_too_long_take_their_links_with_them() -> None:
     plain, guided = (fitting.training_data(data, model.run.data, guided=g) for g in (None, found))
     assert plain.digest != guided.digest, "a run does not go on with other links unnoticed"
     assert guided.collate(np.array([1])).links_BTS.tolist()[0][0] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_guided_term_reaches_the_weights_of_every_model_that_attends(name: str) -> None:
+    """In the path that training takes; a map that is cut off would guide nothing, silently."""
+    model = jumok.build(name, reversing(60), data={"links_count": "symbol"})
+    network: Any = model.network
+    batch = to_torch(model.codec.encode_batch(["abcd", "ab"], ["dcba", "ba"])[0], CPU)
+    batch = replace(batch, links_BTS=torch.rand((*batch.target_out_BT.shape, 5)))
+    output = network(batch, want=Want.WEIGHTS)
+    if not any(spec.is_weights for spec in network.maps):
+        assert output.weights_BTS is None
+        return
+    guided_alignment(output.weights_BTS, batch.links_BTS).backward()
+    reached = [n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()]
+    assert reached, "no parameter hears of the links"
