@@ -27,12 +27,14 @@ from laws.variants import SOURCE_SIZE, TARGET_SIZE, Variant
 
 LUONG, RNN = Variant("luong", {"dropout": 0.3}), Variant("rnnsearch", {})
 LOCAL = Variant("luong", {"window": "local-p", "window_size": 2})
+RELA = Variant("luong", {"normalize": "rela"})
 TRANSFORMER, MONOTONIC = Variant("transformer", {"num_layers": 1}), Variant("monotonic", {})
 PLAIN, PEEKY = Variant("plain", {}), Variant("peeky", {})
 MIXED = (LUONG, TRANSFORMER, PLAIN)
 ENSEMBLES = {
     "one": (LUONG,),
     "mixed": MIXED,
+    "rows over one": (RELA, RELA, RNN),
     "none has a map": (PLAIN, PEEKY),
     "filters": (MONOTONIC, RNN, LOCAL),
     "copying": (Variant("pointer", {}), Variant("pointer", {"coverage": False})),
@@ -208,3 +210,9 @@ def test_searches_over_an_ensemble_keep_their_promises(name: str) -> None:
     ]
     for finding in found:
         assert finding.holds, finding
+
+
+def test_a_mean_promises_no_more_of_its_rows_than_its_members_do() -> None:
+    promised = [built(*v).maps[0] for v in ((RNN, RNN), (RNN, LOCAL), (RNN, RELA))]
+    assert [m.sums_to_one for m in promised] == [True, False, False]
+    assert [m.at_most_one for m in promised] == [True, True, False]

@@ -232,6 +232,7 @@ def _specs(members: Sequence[Sequence[MapSpec]]) -> tuple[MapSpec, ...]:
         "the mean of the members' weights",
         is_weights=True,
         sums_to_one=all(spec.sums_to_one for spec in mains),
+        at_most_one=all(spec.at_most_one for spec in mains),
     )
     own = [
         replace(spec, name=f"{k}/{spec.name}", about=f"member {k}: {spec.about}", is_weights=False)
