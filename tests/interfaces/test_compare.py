@@ -21,16 +21,16 @@ from jumok.evaluation import compare as compare_outputs
 from jumok.evaluation import wilson
 from jumok.evaluation.comparison import compare_counts
 from jumok.evaluation.statistics import measure
+from jumok.interfaces.comparing import climb, run
+from jumok.interfaces.comparing.climb import Compared, compare
+from jumok.interfaces.comparing.curve import Curve
+from jumok.interfaces.comparing.lines import lines
+from jumok.interfaces.comparing.run import Places, Result, result_of
+from jumok.interfaces.comparing.state import Planned, State
+from jumok.interfaces.comparing.table import table_of
 from jumok.interfaces.options import Machine
 from jumok.interfaces.requests import CompareRequest, TrainRequest
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work import comparing, comparing_run
-from jumok.interfaces.work.comparing import Compared, compare
-from jumok.interfaces.work.comparing_curve import Curve
-from jumok.interfaces.work.comparing_lines import lines
-from jumok.interfaces.work.comparing_run import Places, Result, result_of
-from jumok.interfaces.work.comparing_state import Planned, State
-from jumok.interfaces.work.comparing_table import table_of
 from jumok.models import MODELS
 from jumok.recipes.ladder import OTHER_SIZES, RUNGS, Sized, nearest_size, rungs_called
 from jumok.training.events import Event, Resumed, Step, Validation
@@ -307,7 +307,7 @@ def test_the_lines_say_what_must_be_said(whole: Compared) -> None:
 def test_agreement_with_gold_where_the_task_knows_it(trained: Translator, words: TaskData) -> None:
     def attended(data: str) -> Any:
         bench: Any = SimpleNamespace(request=TrainRequest(data=(data,)))
-        return comparing_run._attended(trained, words.test, bench)
+        return run._attended(trained, words.test, bench)
 
     pairs = words.test.pairs()
     traces = [one.attention.trace for one in trained.score(pairs)]
@@ -408,7 +408,7 @@ def test_killed_between_training_and_scoring_nothing_is_trained_twice(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("jumok.interfaces.work.comparing_run.evaluate_model", dies)
+        patch.setattr("jumok.interfaces.comparing.run.evaluate_model", dies)
         with pytest.raises(Killed):
             compare(again, Watch())
     compare(again, Watch(kill=(1, 1)))  # not one step is made
@@ -484,7 +484,7 @@ def test_other_data_and_other_folders_are_refused(
 def test_a_system_that_fails_keeps_its_row_and_stops_no_other(
     asked: CompareRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = comparing.carry_out
+    real = climb.carry_out
 
     def fails(bench: Any, rung: Any, *rest: Any) -> Any:
         if rung.label == "plain":
@@ -493,7 +493,7 @@ def test_a_system_that_fails_keeps_its_row_and_stops_no_other(
 
     again = replace(asked, out=str(tmp_path), systems=("plain", "luong-location"), seeds=(0,))
     with monkeypatch.context() as patch:
-        patch.setattr(comparing, "carry_out", fails)
+        patch.setattr(climb, "carry_out", fails)
         made = compare(again, Watch())
     rows = made.table.rows
     assert [row.label for row in rows] == ["luong-location", "plain"]

@@ -97,9 +97,9 @@ def compare(
     json
         One object on standard output.
     """
+    from jumok.interfaces.comparing.climb import compare as climb
+    from jumok.interfaces.comparing.lines import lines
     from jumok.interfaces.requests import CompareRequest
-    from jumok.interfaces.work.comparing import compare as climb
-    from jumok.interfaces.work.comparing_lines import lines
 
     request = CompareRequest(
         data=one_or_two(data, "the data"),

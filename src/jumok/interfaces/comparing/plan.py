@@ -12,12 +12,12 @@ from jumok.data.corpus import Corpus
 from jumok.data.encoded import PairCodec
 from jumok.data.tasks import TaskData
 from jumok.errors import DataError, JumokError, UsageError
+from jumok.interfaces.comparing.state import Planned, State, fingerprint, named, reading_of
 from jumok.interfaces.fitting import codec_of, make_translator
 from jumok.interfaces.options import Machine
 from jumok.interfaces.requests import CompareRequest, TrainRequest
 from jumok.interfaces.streaming import StreamedCorpus, Train
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work.comparing_state import Planned, State, fingerprint, named, reading_of
 from jumok.interfaces.work.corpora import is_task
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import test_sets

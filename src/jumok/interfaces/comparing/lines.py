@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jumok.evaluation.comparison import LOWER_IS_BETTER
 from jumok.evaluation.table import align
-from jumok.interfaces.work.comparing_table import Row, Table
+from jumok.interfaces.comparing.table import Row, Table
 
 __all__ = ["Column", "columns_of", "lines", "notes_of", "title_of"]
 

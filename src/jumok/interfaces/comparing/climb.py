@@ -16,14 +16,14 @@ from typing import Any, Protocol
 from jumok.data.corpus import Corpus
 from jumok.data.options import counted
 from jumok.errors import Interrupted, ModelFolderError, SaveError, UsageError
+from jumok.interfaces.comparing.plan import Bench, bench_of, default_budget
+from jumok.interfaces.comparing.report import write_report
+from jumok.interfaces.comparing.run import Places, Result, carry_out, draw, failed, result_of
+from jumok.interfaces.comparing.speed import ITEMS, decode_speeds
+from jumok.interfaces.comparing.state import TESTS, State, begun, out_folder, settled
+from jumok.interfaces.comparing.table import Table, table_of
 from jumok.interfaces.requests import CompareRequest
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work.comparing_plan import Bench, bench_of, default_budget
-from jumok.interfaces.work.comparing_report import write_report
-from jumok.interfaces.work.comparing_run import Places, Result, carry_out, draw, failed, result_of
-from jumok.interfaces.work.comparing_speed import ITEMS, decode_speeds
-from jumok.interfaces.work.comparing_state import TESTS, State, begun, out_folder, settled
-from jumok.interfaces.work.comparing_table import Table, table_of
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import baselines
 from jumok.interfaces.work.pilot import span

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from jumok.interfaces.work.comparing_lines import NAMES, columns_of, notes_of, title_of
-from jumok.interfaces.work.comparing_run import Places, Result
-from jumok.interfaces.work.comparing_state import TESTS
-from jumok.interfaces.work.comparing_table import Table
+from jumok.interfaces.comparing.lines import NAMES, columns_of, notes_of, title_of
+from jumok.interfaces.comparing.run import Places, Result
+from jumok.interfaces.comparing.state import TESTS
+from jumok.interfaces.comparing.table import Table
 from jumok.views.charts import Line
 from jumok.views.ladder import LadderPage, PageColumn, PageMap, PageRow, ladder_page
 from jumok.views.trace_file import load_traces, write_whole

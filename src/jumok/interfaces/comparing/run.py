@@ -14,12 +14,12 @@ from jumok.alignment.measures import mean_shape, shape_of
 from jumok.data.corpus import Corpus
 from jumok.data.tasks.sequences import gold_positions
 from jumok.errors import ModelFolderError
+from jumok.interfaces.comparing.curve import Curve, Point
+from jumok.interfaces.comparing.plan import Bench
+from jumok.interfaces.comparing.state import Planned
 from jumok.interfaces.fitting import fit
 from jumok.interfaces.model_files import SEEN
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work.comparing_curve import Curve, Point
-from jumok.interfaces.work.comparing_plan import Bench
-from jumok.interfaces.work.comparing_state import Planned
 from jumok.interfaces.work.decoding import device_of
 from jumok.interfaces.work.ending import METRICS
 from jumok.interfaces.work.evaluating import evaluate_model

@@ -11,8 +11,8 @@ import numpy as np
 from jumok.evaluation import Delta, Interval, wilson
 from jumok.evaluation.comparison import LOWER_IS_BETTER, compare_counts
 from jumok.evaluation.statistics import measure
-from jumok.interfaces.work.comparing_run import Result
-from jumok.interfaces.work.comparing_state import Planned, State
+from jumok.interfaces.comparing.run import Result
+from jumok.interfaces.comparing.state import Planned, State
 
 __all__ = ["Row", "Table", "table_of"]
 

@@ -9,8 +9,8 @@ from statistics import median
 
 import torch
 
+from jumok.interfaces.comparing.run import plain_search
 from jumok.interfaces.translator import Translator
-from jumok.interfaces.work.comparing_run import plain_search
 
 __all__ = ["ITEMS", "ROUNDS", "decode_speeds"]
 
