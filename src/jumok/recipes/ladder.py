@@ -84,10 +84,10 @@ RUNGS: tuple[Rung, ...] = (
     Rung(label="ssru", model="ssru"),
     Rung(label="mingru", model="mingru"),
     Rung(label="minlstm", model="minlstm"),
-    Rung(label="transformer", model="transformer", multiple=8),
-    Rung(label="modern", model="modern", multiple=8),
-    Rung(label="hybrid", model="hybrid", multiple=8),
-    Rung(label="hybrid-ssru", model="hybrid-ssru", multiple=8),
+    Rung(label="transformer", model="transformer", multiple=4),
+    Rung(label="modern", model="modern", multiple=4),
+    Rung(label="hybrid", model="hybrid", multiple=4),
+    Rung(label="hybrid-ssru", model="hybrid-ssru", multiple=4),
 )
 
 OTHER_SIZES = ("transformer-base", "transformer-big")
