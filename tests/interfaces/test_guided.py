@@ -165,6 +165,8 @@ def test_a_run_is_guided_and_goes_on(jumok: Call, files: dict[str, Path], tmp_pa
         (["--links-column", 3], 3, "words between spaces from 0"),
         (["--links-column", 3, "--model", "plain", "--data.links_count", "symbol"], 2,
          "the model plain has none"),
+        (["--links-column", 3, "--data.links_count", "symbol", "--model.normalize", "rela"], 2,
+         "weights by rela may sum to more than one"),
         (["--links-column", 3, "--data.stream", "true"], 2, "this corpus streams from disk"),
     ],
 )  # fmt: skip

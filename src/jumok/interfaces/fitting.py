@@ -194,7 +194,7 @@ def _kept(train: Corpus, data: InMemory) -> Sequence[int]:
 
 
 def check_guided(translator: Translator, train: Train) -> None:
-    """Refuses to guide a model that does not attend, or by links that are not there.
+    """Refuses to guide a model that does not attend, or not by shares, or by links that are not there.
 
     Raises:
         UsageError: says which.
@@ -210,10 +210,16 @@ def check_guided(translator: Translator, train: Train) -> None:
             "jumok.load(path, links_column=3).",
         )
     network: Any = translator.network
-    if not any(spec.is_weights for spec in network.maps):
+    main = next((spec for spec in network.maps if spec.is_weights), None)
+    if main is None:
         raise UsageError(
             f"links guide attention, and the model {translator.name} has none.",
             hint="leave the links out, or set training.guided_weight to 0.",
+        )
+    if not main.at_most_one:
+        raise UsageError(
+            "links are shares of attention, and weights by rela may sum to more than one.",
+            hint="take another model.normalize, or leave the links out.",
         )
 
 
