@@ -9,6 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 READMES = ("README.md", "README.ko.md")
+PAGES = (
+    *READMES,
+    "docs/beyond.md",
+    "docs/beyond.ko.md",
+    "docs/own-model.md",
+    "benchmarks/README.md",
+)
 
 
 def python_blocks(name: str) -> list[str]:
@@ -30,13 +37,27 @@ def test_every_python_block_runs_as_printed(
     assert (tmp_path / "runs/dates/manifest.json").is_file()
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_relative_link_leads_to_a_file(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
-    assert len(targets) > 5
-    missing = [t for t in targets if not t.startswith("http") and not (ROOT / t).exists()]
+    page = ROOT / name
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert len(targets) > (5 if name in READMES else 0)
+    missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]
     assert not missing
+
+
+def test_what_goes_beyond_is_said_in_both_languages() -> None:
+    """The same sections with the same commands, comments apart."""
+    pages = [(ROOT / f"docs/beyond{end}.md").read_text(encoding="utf-8") for end in ("", ".ko")]
+    english, korean = pages
+    assert english.count("\n## ") == korean.count("\n## ") > 5
+    blocks = [re.findall(r"```\n(.*?)```", page, re.S) for page in pages]
+    commands = [
+        [line.split("#")[0].strip() for b in found for line in b.splitlines()] for found in blocks
+    ]
+    assert commands[0] == commands[1]
+    keys = [set(re.findall(r"`(--[a-z][\w.-]*)", page)) for page in pages]
+    assert keys[0] == keys[1]
 
 
 def test_the_front_door_is_the_same_in_both_languages() -> None:
