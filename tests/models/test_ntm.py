@@ -15,13 +15,13 @@ from torch import Tensor
 from jumok.checks.laws import gap, with_gradients
 from jumok.checks.numerics import bf16_is_finite, gradients_are_slopes
 from jumok.data.order import Plan
+from jumok.data.tasks.tapes import TapeBatch
 from jumok.errors import ConfigError
 from jumok.models.contract import Output, Want
-from jumok.models.ntm import (
-    NTM,
+from jumok.models.ntm import NTM
+from jumok.models.ntm_cell import (
     Heads,
     NTMConfig,
-    TapeBatch,
     address,
     cosine,
     rewritten,
@@ -91,7 +91,7 @@ def test_addressing_in_numbers() -> None:
     key = torch.tensor([[[2.0, 0.0]]], dtype=torch.float64)
     # (6): cosines 1, 0 and 6 / (2 sqrt 18) = 1 / sqrt 2.
     torch.testing.assert_close(
-        cosine(key, memory)[0, 0],
+        cosine(key, memory.mT)[0, 0],
         torch.tensor([1.0, 0.0, 0.5**0.5], dtype=torch.float64),
         atol=1e-11,
         rtol=0,
@@ -111,7 +111,7 @@ def test_addressing_in_numbers() -> None:
         return torch.tensor([[values]], dtype=torch.float64)
 
     heads = Heads(key, one(math.log(2)), one(0.25), one(0.1, 0.2, 0.7), one(3.0))
-    found = address(heads, memory, one(0.0, 1.0, 0.0))
+    found = address(heads, memory.mT, one(0.0, 1.0, 0.0))
     torch.testing.assert_close(found[0, 0].tolist(), expected, atol=1e-10, rtol=0)
 
 
@@ -124,7 +124,7 @@ def test_writing_in_numbers() -> None:
     # slot 1: 8 (1 - .5) (1 - .5) + 10 + 1;  8 (1 - 0) (1 - .5) + 2
     # slot 2: 4 (1 - 0) (1 - .5) + 1;        4 (1 - .5) + 2
     expected = [[13.0, 6.0], [3.0, 4.0]]
-    assert rewritten(memory, weights, erase, add)[0].tolist() == expected
+    assert rewritten(memory.mT, weights, erase, add)[0].mT.tolist() == expected
 
 
 def test_a_gate_of_one_and_no_shift_is_attention_by_cosine() -> None:
@@ -132,7 +132,7 @@ def test_a_gate_of_one_and_no_shift_is_attention_by_cosine() -> None:
     still = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand(3, 2, 3)
     ones = torch.ones(3, 2, 1, dtype=torch.float64)
     heads = heads._replace(gate_BR1=ones, shift_BRK=still, sharpness_BR1=ones)
-    found = address(heads, memory, torch.zeros(3, 2, 7, dtype=torch.float64))
+    found = address(heads, memory.mT, torch.zeros(3, 2, 7, dtype=torch.float64))
     query = heads.strength_BR1 * torch.nn.functional.normalize(heads.key_BRM, dim=2)
     _, expected = attend(query, torch.nn.functional.normalize(memory, dim=2), memory)
     torch.testing.assert_close(found, expected, atol=1e-11, rtol=0)
@@ -148,7 +148,7 @@ def test_a_gate_of_nothing_turns_the_weights_it_had() -> None:
     for seed in (1, 2):
         g = torch.Generator().manual_seed(seed)
         memory = torch.randn(2, 7, 5, generator=g, dtype=torch.float64)
-        found = address(heads, memory, before)
+        found = address(heads, memory.mT, before)
         torch.testing.assert_close(found, before.roll(1, dims=2), atol=1e-12, rtol=0)
 
 
@@ -196,7 +196,7 @@ def test_sharpening_keeps_its_sum_whatever_its_power(sharpness: float) -> None:
 def test_a_memory_or_key_of_zeros_has_a_cosine_and_a_slope() -> None:
     memory = torch.zeros(1, 3, 5, requires_grad=True)
     key = torch.zeros(1, 1, 5, requires_grad=True)
-    found = cosine(key, memory)
+    found = cosine(key, memory.mT)
     assert found.tolist() == [[[0.0, 0.0, 0.0]]]
     found.sum().backward()
     assert torch.isfinite(memory.grad).all() and torch.isfinite(key.grad).all()
@@ -206,7 +206,8 @@ def test_a_memory_or_key_of_zeros_has_a_cosine_and_a_slope() -> None:
 def test_what_heads_emit_is_in_range(options: dict[str, Any]) -> None:
     model = model_of(options)
     h = 30 * torch.randn(5, 11, dtype=torch.float64)
-    for heads in model.cell._heads(h):
+    emitted = model.cell.addresses(h).unflatten(1, (-1, sum(model.cell.widths)))
+    for heads in model.cell._heads(emitted):
         assert (heads.sharpness_BR1 >= 1).all() and (heads.strength_BR1 >= 0).all()
         assert ((heads.gate_BR1 >= 0) & (heads.gate_BR1 <= 1)).all()
         torch.testing.assert_close(heads.shift_BRK.sum(2), torch.ones_like(heads.gate_BR1[..., 0]))

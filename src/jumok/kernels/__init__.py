@@ -13,6 +13,7 @@ from jumok.kernels.gru import gru
 from jumok.kernels.linear import linear
 from jumok.kernels.lstm import lstm
 from jumok.kernels.luong import LuongOutput, luong_feed
+from jumok.kernels.ntm import MemoryStep, ntm_step
 from jumok.kernels.pool import forget_pool
 from jumok.kernels.serving import OPERATIONS, Precision, auto_precision, operand_precision, serves
 from jumok.kernels.simplex import entmax15, sparsemax
@@ -21,6 +22,7 @@ __all__ = [
     "OPERATIONS",
     "AdditiveOutput",
     "LuongOutput",
+    "MemoryStep",
     "Precision",
     "additive_gru",
     "additive_lstm",
@@ -34,6 +36,7 @@ __all__ = [
     "lstm",
     "luong_feed",
     "operand_precision",
+    "ntm_step",
     "serves",
     "sparsemax",
 ]

@@ -23,6 +23,7 @@ OPERATIONS = (
     "additive_gru",
     "conditional_gru",
     "additive_scores",
+    "ntm_step",
 )
 
 

@@ -7,6 +7,7 @@
 #include "luong.h"
 #include "masks.h"
 #include "pool.h"
+#include "ntm.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -317,5 +318,30 @@ EXPORT int jumok_additive_scores_backward(long threads, long B, long T, long S, 
     return guarded([&] {
         all_scores_back({v, A}, {keys, keys, mask, S, A, A, scores}, B, T, (int)threads, query,
                         dscores, dquery, dkeys, dv);
+    });
+}
+
+// One step of a memory; arrays as in ntm.h. `low` is for the face's sake: all is float.
+#define NTM_SIZES \
+    long low, long threads, long B, long R, long W, long N, long M, long K, long after
+#define NTM_ARRAYS \
+    const float *raw, const float *changes, const float *memory, const float *before_read, \
+        const float *before_write, float *written, float *read_weights, float *write_weights, \
+        float *reads, float *kept
+#define NTM_STEP \
+    {B, R, W, N, M, K, after}, (int)threads, raw, changes, memory, before_read, before_write, \
+        written, read_weights, write_weights, reads, kept
+EXPORT int jumok_ntm_forward(NTM_SIZES, NTM_ARRAYS) {
+    (void)low;
+    return guarded([&] { ntm::Step{NTM_STEP}.forward(); });
+}
+EXPORT int jumok_ntm_backward(NTM_SIZES, NTM_ARRAYS, const float* dwritten,
+                              const float* dread_weights, const float* dwrite_weights,
+                              const float* dreads, float* draw, float* dchanges, float* dmemory,
+                              float* dbefore_read, float* dbefore_write) {
+    (void)low;
+    return guarded([&] {
+        ntm::Step{NTM_STEP}.backward({dwritten, dread_weights, dwrite_weights, dreads, draw,
+                                      dchanges, dmemory, dbefore_read, dbefore_write});
     });
 }

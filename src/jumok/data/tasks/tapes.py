@@ -1,0 +1,392 @@
+"""The five tasks of Graves et al. 2014 as tapes of bits: made from a seed, tape by tape.
+
+"Neural Turing Machines", section 4. A tape is a row of vectors in, one of bits out, and a mask
+of the steps at which the output counts. The n-th tape of (task, seed, part) is a function of
+these alone: nothing is stored, no tape depends on those beside it, and a run goes on anywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from jumok.data.counter import draw, key
+from jumok.errors import ConfigError, UsageError, did_you_mean
+from jumok.records import Rows
+
+__all__ = [
+    "TAPE_TASKS",
+    "AssociativeRecall",
+    "Copy",
+    "NGrams",
+    "PrioritySort",
+    "RepeatCopy",
+    "Tape",
+    "TapeBatch",
+    "TapeTask",
+    "best_guess",
+    "bit_errors",
+    "tape_task",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapeBatch(Rows):
+    """Tapes in, tapes out, and where the output counts; padded on the right."""
+
+    inputs_BTI: Any
+    """float32"""
+    targets_BTF: Any
+    """0 or 1"""
+    target_mask_BT: Any
+    """True where the output is scored."""
+    example_B: Any
+
+
+class Tape(NamedTuple):
+    """One tape, T steps long."""
+
+    inputs_TI: np.ndarray
+    targets_TF: np.ndarray
+    mask_T: np.ndarray
+
+
+class Draws:
+    """Random numbers of one tape, one after the other, from its own key."""
+
+    def __init__(self, *parts: int | str) -> None:
+        self._key, self._at = key(*parts), 0
+
+    def uniform(self, *shape: int) -> np.ndarray:
+        """float64 in [0, 1)"""
+        count = int(np.prod(shape))
+        counters = np.arange(self._at, self._at + count)
+        self._at += count
+        return (draw(self._key, counters) >> np.uint64(11)).reshape(shape) * 2.0**-53
+
+    def between(self, span: tuple[int, int]) -> int:
+        """A whole number from the first to the last of ``span``, both included."""
+        low, high = span
+        return low + int(self.uniform(1)[0] * (high - low + 1))
+
+    def bits(self, *shape: int) -> np.ndarray:
+        return (self.uniform(*shape) < 0.5).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapeTask(ABC):
+    """What all five share: a tape by number, and batches of them."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[int, int]:
+        """(I, F): how wide the tape is that goes in, and the one that comes out."""
+
+    @abstractmethod
+    def sizes(self, draws: Draws) -> tuple[int, ...]:
+        """What is drawn first: how long this tape is, in the task's own terms."""
+
+    @abstractmethod
+    def num_steps(self, *sizes: int) -> int:
+        """T of a tape of these sizes."""
+
+    @abstractmethod
+    def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
+        """Fills a tape of zeros of the right length."""
+
+    def tape(self, number: int, *, seed: int = 0, part: str = "train") -> Tape:
+        """The tape called ``number``."""
+        draws = Draws(self.name, part, seed, number)
+        sizes = self.sizes(draws)
+        steps = self.num_steps(*sizes)
+        wide_in, wide_out = self.channels
+        tape = Tape(
+            np.zeros((steps, wide_in), np.float32),
+            np.zeros((steps, wide_out), np.float32),
+            np.zeros(steps, bool),
+        )
+        self.write(draws, tape, *sizes)
+        return tape
+
+    def lengths(self, numbers_N: np.ndarray, *, seed: int = 0, part: str = "train") -> np.ndarray:
+        """T of each tape, without writing it."""
+        every = (self.sizes(Draws(self.name, part, seed, int(n))) for n in numbers_N)
+        return np.array([self.num_steps(*sizes) for sizes in every], dtype=np.int64)
+
+    def batch(self, numbers_B: np.ndarray, *, seed: int = 0, part: str = "train") -> TapeBatch:
+        """The tapes of these numbers, padded on the right with zeros that are not scored."""
+        tapes = [self.tape(int(n), seed=seed, part=part) for n in numbers_B]
+        longest = max(len(tape.mask_T) for tape in tapes)
+
+        def padded(leaves: list[np.ndarray]) -> np.ndarray:
+            joined = np.zeros((len(leaves), longest, *leaves[0].shape[1:]), leaves[0].dtype)
+            for row, leaf in zip(joined, leaves, strict=True):
+                row[: len(leaf)] = leaf
+            return joined
+
+        return TapeBatch(
+            inputs_BTI=padded([tape.inputs_TI for tape in tapes]),
+            targets_BTF=padded([tape.targets_TF for tape in tapes]),
+            target_mask_BT=padded([tape.mask_T for tape in tapes]),
+            example_B=np.asarray(numbers_B, dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy(TapeTask):
+    """4.1: random vectors, a mark on a channel of its own, then blanks: say them again."""
+
+    name: ClassVar[str] = "copy"
+    lengths_drawn: tuple[int, int] = (1, 20)
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _span("lengths_drawn", self.lengths_drawn)
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.bits + 1, self.bits
+
+    def sizes(self, draws: Draws) -> tuple[int, ...]:
+        return (draws.between(self.lengths_drawn),)
+
+    def num_steps(self, *sizes: int) -> int:
+        (length,) = sizes
+        return 2 * length + 1
+
+    def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
+        (length,) = sizes
+        words = draws.bits(length, self.bits)
+        tape.inputs_TI[:length, : self.bits] = words
+        tape.inputs_TI[length, self.bits] = 1
+        tape.targets_TF[length + 1 :] = words
+        tape.mask_T[length + 1 :] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatCopy(TapeTask):
+    """4.2: as copy, but the mark says how often, and a mark of its own must end the output.
+
+    The number of times is normalised to mean 0 and variance 1 over the training range (1 to 10,
+    whatever ``times`` is now), as the paper has it.
+    """
+
+    name: ClassVar[str] = "repeat-copy"
+    lengths_drawn: tuple[int, int] = (1, 10)
+    times: tuple[int, int] = (1, 10)
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _span("lengths_drawn", self.lengths_drawn)
+        _span("times", self.times)
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.bits + 1, self.bits + 1
+
+    def sizes(self, draws: Draws) -> tuple[int, ...]:
+        return draws.between(self.lengths_drawn), draws.between(self.times)
+
+    def num_steps(self, *sizes: int) -> int:
+        length, times = sizes
+        return length + 1 + length * times + 1
+
+    def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
+        length, times = sizes
+        words = draws.bits(length, self.bits)
+        tape.inputs_TI[:length, : self.bits] = words
+        tape.inputs_TI[length, self.bits] = (times - 5.5) / 8.25**0.5
+        tape.targets_TF[length + 1 : -1, : self.bits] = np.tile(words, (times, 1))
+        tape.targets_TF[-1, self.bits] = 1
+        tape.mask_T[length + 1 :] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssociativeRecall(TapeTask):
+    """4.3: items, each after a mark; then one of them between marks of the other kind.
+
+    What is to be said is the item that followed it. No two items of a tape are alike, so that
+    there is one answer (the paper does not say; two random items of 18 bits hardly ever are).
+    """
+
+    name: ClassVar[str] = "associative-recall"
+    items: tuple[int, int] = (2, 6)
+    item_length: int = 3
+    bits: int = 6
+
+    def __post_init__(self) -> None:
+        _span("items", self.items, least=2)
+        if self.items[1] > 1 << (self.item_length * self.bits - 1):
+            raise ConfigError(
+                f"{self.items[1]} items that all differ do not fit into {self.item_length} times "
+                f"{self.bits} bits."
+            )
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.bits + 2, self.bits
+
+    def sizes(self, draws: Draws) -> tuple[int, ...]:
+        return (draws.between(self.items),)
+
+    def num_steps(self, *sizes: int) -> int:
+        (items,) = sizes
+        return items * (self.item_length + 1) + 2 * (self.item_length + 1)
+
+    def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
+        (count,) = sizes
+        items = self._items(draws, count)
+        asked = draws.between((0, count - 2))
+        stride, at = self.item_length + 1, count * (self.item_length + 1)
+        for n, item in enumerate([*items, items[asked]]):
+            tape.inputs_TI[n * stride, self.bits + (n == count)] = 1
+            tape.inputs_TI[n * stride + 1 : (n + 1) * stride, : self.bits] = item
+        tape.inputs_TI[at + stride, self.bits + 1] = 1
+        tape.targets_TF[at + stride + 1 :] = items[asked + 1]
+        tape.mask_T[at + stride + 1 :] = True
+
+    def _items(self, draws: Draws, count: int) -> list[np.ndarray]:
+        found: dict[bytes, np.ndarray] = {}
+        while len(found) < count:
+            item = draws.bits(self.item_length, self.bits)
+            found.setdefault(item.tobytes(), item)
+        return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NGrams(TapeTask):
+    """4.4: bits from a 6-gram table drawn anew for each tape, Beta(1/2, 1/2): guess the next one.
+
+    The first five bits are fair coins. What is scored is every bit that has a whole context.
+    """
+
+    name: ClassVar[str] = "ngrams"
+    length: int = 200
+    context: int = 5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.context < self.length:
+            raise ConfigError(
+                f"`context` ({self.context}) must be at least 0 and below `length` ({self.length})."
+            )
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return 1, 1
+
+    def sizes(self, draws: Draws) -> tuple[int, ...]:
+        return (self.length,)
+
+    def num_steps(self, *sizes: int) -> int:
+        return sizes[0] - 1
+
+    def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
+        # the arcsine law: sin^2 of a uniform angle is Beta(1/2, 1/2)
+        chances = np.sin(np.pi / 2 * draws.uniform(1 << self.context)) ** 2
+        thresholds, bits = draws.uniform(self.length), np.zeros(self.length, np.float32)
+        bits[: self.context] = thresholds[: self.context] < 0.5
+        number = int("0" + "".join(str(int(b)) for b in bits[: self.context]), 2)
+        for t in range(self.context, self.length):
+            bits[t] = thresholds[t] < chances[number]
+            number = (2 * number + int(bits[t])) % len(chances)
+        tape.inputs_TI[:, 0], tape.targets_TF[:, 0] = bits[:-1], bits[1:]
+        tape.mask_T[max(self.context - 1, 0) :] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrioritySort(TapeTask):
+    """4.5: vectors, each with a priority from [-1, 1]: say the highest ones, highest first.
+
+    The paper does not say how wide a vector is, nor what parts question and answer: 8 bits, and
+    a mark on a channel of its own.
+    """
+
+    name: ClassVar[str] = "priority-sort"
+    given: int = 20
+    asked: int = 16
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.asked <= self.given:
+            raise ConfigError(
+                f"`asked` ({self.asked}) must be at least 1 and at most `given` ({self.given})."
+            )
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.bits + 2, self.bits
+
+    def sizes(self, draws: Draws) -> tuple[int, ...]:
+        return self.given, self.asked
+
+    def num_steps(self, *sizes: int) -> int:
+        given, asked = sizes
+        return given + 1 + asked
+
+    def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
+        given, asked = sizes
+        words = draws.bits(given, self.bits)
+        priorities = (2 * draws.uniform(given) - 1).astype(np.float32)
+        tape.inputs_TI[:given, : self.bits] = words
+        tape.inputs_TI[:given, self.bits] = priorities
+        tape.inputs_TI[given, self.bits + 1] = 1
+        order = np.argsort(-priorities, kind="stable")[:asked]
+        tape.targets_TF[given + 1 :] = words[order]
+        tape.mask_T[given + 1 :] = True
+
+
+TAPE_TASKS: Mapping[str, type[TapeTask]] = MappingProxyType(
+    {task.name: task for task in (Copy, RepeatCopy, AssociativeRecall, NGrams, PrioritySort)}
+)
+
+
+def tape_task(name: str) -> type[TapeTask]:
+    """The task of that name.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    if name not in TAPE_TASKS:
+        raise UsageError(
+            f"there is no task on tapes called {name!r}.{did_you_mean(name, TAPE_TASKS)}",
+            hint=f"tasks: {', '.join(TAPE_TASKS)}.",
+        )
+    return TAPE_TASKS[name]
+
+
+def bit_errors(logits_BTF: np.ndarray, batch: TapeBatch) -> np.ndarray:
+    """Wrong bits of each tape, (B,): a bit is said where its logit is above 0."""
+    wrong_BTF = (logits_BTF > 0) != (batch.targets_BTF > 0)
+    errors: np.ndarray = (wrong_BTF & batch.target_mask_BT[:, :, None]).sum(axis=(1, 2))
+    return errors
+
+
+def best_guess(bits_T: np.ndarray, context: int = 5) -> np.ndarray:
+    """p(next bit = 1) after each bit by who knows that it is ``NGrams``, (T,); eq. 10.
+
+    (n_1 + 1/2) / (n_0 + n_1 + 1) with the counts of this context so far (Murphy 2012; the
+    Krichevsky-Trofimov estimator): no model can be expected to do better. 1/2 before there is a
+    whole context.
+    """
+    counts = np.full((1 << context, 2), 0.5)
+    found, number = np.full(len(bits_T), 0.5), 0
+    for t, bit in enumerate(bits_T.astype(int)):
+        if t >= context:
+            counts[number, bit] += 1
+        number = (2 * number + int(bit)) % len(counts)
+        if t >= context - 1:
+            found[t] = counts[number, 1] / counts[number].sum()
+    return found
+
+
+def _span(name: str, span: tuple[int, int], least: int = 1) -> None:
+    low, high = span
+    if not least <= low <= high:
+        raise ConfigError(f"`{name}` must go from {least} or more, low to high, but is {span}.")
