@@ -21,6 +21,7 @@ __all__ = [
     "InitRequest",
     "InspectRequest",
     "ScoreRequest",
+    "TapesRequest",
     "TrainRequest",
     "TranslateRequest",
     "VerifyRequest",
@@ -219,3 +220,19 @@ class VerifyRequest:
     reading: Reading = field(default_factory=Reading)
     ensembling: Ensembling = field(default_factory=Ensembling)
     machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapesRequest:
+    """``jumok tapes``."""
+
+    what: str
+    """A task, or a folder of a trained model."""
+    model: str = "ntm"
+    out: str | None = None
+    updates: int | None = None
+    seed: int | None = None
+    resume: str | None = None
+    force: bool = False
+    threads: int | None = None
+    keys: Keys = field(default_factory=dict)

@@ -11,6 +11,8 @@ the contract. The likelihood of a step is that of all its bits,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +24,18 @@ from jumok.models.ntm_cell import NTMCell, NTMConfig, head_specs
 from jumok.nn.noise import Noise
 from jumok.nn.paths import took
 
-__all__ = ["NTM", "bits_read_out"]
+__all__ = ["NTM", "Seen", "bits_read_out"]
+
+
+class Seen(NamedTuple):
+    """What one tape made of the machine, step by step; the paper's figures 6 and 11."""
+
+    logits_TF: Tensor
+    adds_TWM: Tensor
+    """a_t of every write head."""
+    write_weights_TWN: Tensor
+    reads_TRM: Tensor
+    read_weights_TRN: Tensor
 
 
 class NTM(nn.Module):
@@ -60,6 +73,18 @@ class NTM(nn.Module):
             found = torch.stack([torch.cat(pair, dim=1) for pair in weights], dim=1)  # (B, T, R, N)
             maps = {spec.name: found[:, :, r] for r, spec in enumerate(self.maps)}
         return bits_read_out(self.output(torch.stack(outputs, dim=1)), batch, want, maps)
+
+
+    def look(self, inputs_TI: Tensor) -> Seen:
+        """The machine at work on one tape."""
+        rows: list[tuple[Tensor, ...]] = []
+        state = self.cell.start(1)
+        for x_I in inputs_TI.to(self.output.weight.dtype):
+            output_BD, state = self.cell(x_I.unsqueeze(0), state)
+            writes, reads = state.write_weights_BRN, state.read_weights_BRN
+            seen = (self.cell.adds(state.h_BH), writes, state.reads_BRM, reads)
+            rows.append((self.output(output_BD)[0], *(leaf[0] for leaf in seen)))
+        return Seen(*(torch.stack(leaf) for leaf in zip(*rows, strict=True)))
 
 
 def bits_read_out(

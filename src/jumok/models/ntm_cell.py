@@ -188,6 +188,11 @@ class NTMCell(nn.Module):
             after_write=self.config.reads == "after_write",
         )
 
+    def adds(self, h_BH: Tensor) -> Tensor:
+        """a_t of every write head, (B, W, M), from the controller's state."""
+        changes = self.changes(h_BH).unflatten(1, (self.config.write_heads, -1))
+        return torch.tanh(changes.chunk(2, dim=2)[1])
+
     def refusal(self) -> str | None:
         """Why a step cannot be ``fused`` here; None = it can."""
         return kernels.serves("ntm_step", self.first_weights)

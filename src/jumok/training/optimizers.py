@@ -1,4 +1,4 @@
-"""AdamW, SGD, Adadelta: torch's own, with a state that is saved by name and without pickle."""
+"""AdamW, SGD, Adadelta (torch's own), RMSProp: their state is saved by name, without pickle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jumok.store.tensors import Spec
+from jumok.training import rmsprop
 from jumok.training.options import Optim
 
 __all__ = ["build_optimizer", "load_state", "moments", "state_arrays", "state_specs"]
@@ -18,6 +19,7 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
     "adamw": ("exp_avg", "exp_avg_sq"),
     "sgd": ("momentum_buffer",),
     "adadelta": ("square_avg", "acc_delta"),
+    "rmsprop": rmsprop.SLOTS,
 }
 """What each keeps per parameter, shaped like it; ``step`` beside them is a scalar."""
 
@@ -29,6 +31,9 @@ def build_optimizer(optim: Optim, model: nn.Module) -> Optimizer:
         return torch.optim.SGD(trained, optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
     if optim.name == "adadelta":
         return torch.optim.Adadelta(trained, optim.lr, rho=optim.rho, eps=1e-6)
+    if optim.name == "rmsprop":
+        own = {"rho": optim.rho, "momentum": optim.momentum}
+        return rmsprop.GravesRMSProp(trained, optim.lr, **own)
     groups = [
         {"params": [p for p in trained if p.dim() >= 2], "weight_decay": optim.weight_decay},
         {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},

@@ -28,7 +28,7 @@ FREE = frozenset(
 class Optim:
     """The optimiser, its rate and the rate's schedule."""
 
-    name: Literal["adamw", "sgd", "adadelta"] = "adamw"
+    name: Literal["adamw", "sgd", "adadelta", "rmsprop"] = "adamw"
     """The rule that turns gradients into steps."""
     lr: float = 1e-3
     """Learning rate at its highest; the schedule multiplies it."""
@@ -39,13 +39,15 @@ class Optim:
     weight_decay: float = 0.0
     """AdamW: decoupled decay of matrices; vectors (biases, gains) are never decayed."""
     momentum: float = 0.0
-    """SGD: share of the last step that is kept."""
+    """SGD, RMSProp (Graves 2013: 0.9): share of the last step that is kept."""
     nesterov: bool = False
     """SGD: the gradient counts once more beside the step it joins (Gehring 2017)."""
     rho: float = 0.95
-    """Adadelta: decay of the two averages; its epsilon is the papers' 1e-6."""
+    """Adadelta, RMSProp: decay of the two averages; their epsilons are the papers' 1e-6, 1e-4."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm; 0 = never."""
+    clip_value: float = 0.0
+    """Each number of a gradient is cut off here, before `clip_norm`; 0 = never."""
     schedule: Literal["constant", "halving", "inverse_sqrt", "linear", "cosine", "plateau"] = (
         "constant"
     )
@@ -72,6 +74,8 @@ class Optim:
             )
         if self.clip_norm < 0:
             raise ConfigError(f"`clip_norm` must be 0 (never) or more, but is {self.clip_norm}.")
+        if self.clip_value < 0:
+            raise ConfigError(f"`clip_value` must be 0 (never) or more, but is {self.clip_value}.")
         if not 0 <= self.warmup_part <= 1:
             raise ConfigError(f"`warmup_part` must be between 0 and 1, but is {self.warmup_part}.")
         if self.halve_every <= 0 or self.plateau_patience < 1:

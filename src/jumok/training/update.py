@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
 from jumok.data.order import Cursor
 from jumok.models.contract import Output, Want
@@ -45,6 +45,9 @@ def update(run: Run, batches: list[Batch], after: Cursor) -> Step | Skipped:
         run.at.skipped += 1
         return Skipped(step=run.at.step, reason=reason, rows=_to_blame(rows, losses))
 
+    if run.optim.clip_value:
+        clip_grad_value_(run.model.parameters(), run.optim.clip_value)
+        norm = get_total_norm([p.grad for p in run.model.parameters() if p.grad is not None])
     if run.optim.clip_norm:
         clip_grads_with_norm_(run.model.parameters(), run.optim.clip_norm, norm)
     set_rate(run.optimizer, learning_rate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -101,6 +101,10 @@ class TapeTask(ABC):
     def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
         """Fills a tape of zeros of the right length."""
 
+    def beyond(self) -> Mapping[str, TapeTask]:
+        """What a trained model is asked besides what it was trained on, as the paper asks."""
+        return {}
+
     def tape(self, number: int, *, seed: int = 0, part: str = "train") -> Tape:
         """The tape called ``number``."""
         draws = Draws(self.name, part, seed, number)
@@ -161,6 +165,12 @@ class Copy(TapeTask):
         (length,) = sizes
         return 2 * length + 1
 
+    def beyond(self) -> Mapping[str, TapeTask]:
+        """Figure 4: 10, 20, 30, 50 and 120; 80 between them."""
+        return {
+            f"length {n}": replace(self, lengths_drawn=(n, n)) for n in (10, 20, 30, 50, 80, 120)
+        }
+
     def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
         (length,) = sizes
         words = draws.bits(length, self.bits)
@@ -197,6 +207,13 @@ class RepeatCopy(TapeTask):
     def num_steps(self, *sizes: int) -> int:
         length, times = sizes
         return length + 1 + length * times + 1
+
+    def beyond(self) -> Mapping[str, TapeTask]:
+        """Figure 8: twice the length, twice the times."""
+        return {
+            f"length {n}, {m} times": replace(self, lengths_drawn=(n, n), times=(m, m))
+            for n, m in ((10, 10), (20, 10), (10, 20))
+        }
 
     def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
         length, times = sizes
@@ -239,6 +256,10 @@ class AssociativeRecall(TapeTask):
     def num_steps(self, *sizes: int) -> int:
         (items,) = sizes
         return items * (self.item_length + 1) + 2 * (self.item_length + 1)
+
+    def beyond(self) -> Mapping[str, TapeTask]:
+        """Figure 11: 6 to 20 items."""
+        return {f"{n} items": replace(self, items=(n, n)) for n in (6, 8, 10, 12, 15, 20)}
 
     def write(self, draws: Draws, tape: Tape, *sizes: int) -> None:
         (count,) = sizes

@@ -26,6 +26,7 @@ COMMANDS = (
     "data",
     "init",
     "verify",
+    "tapes",
     "doctor",
 )
 """Each is a module here, with a function of its own name and ``EXAMPLES``, two command lines."""

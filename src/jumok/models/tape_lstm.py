@@ -1,0 +1,68 @@
+"""The baseline of Graves, Wayne & Danihelka 2014: a stack of LSTM layers over tapes of bits.
+
+Section 4 and table 3: the same tapes in and out as ``models/ntm.py``, three layers of 256 for the
+copy task, and no memory but the states, which start at zero ("Neural Turing Machines", 4.6, learns
+them in both; a departure that costs the first step only).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import init
+
+from jumok.data.tasks.tapes import TapeBatch
+from jumok.errors import ConfigError
+from jumok.models.contract import Output, Want
+from jumok.models.ntm import bits_read_out
+from jumok.nn.noise import Noise
+from jumok.nn.stacks import DecoderStack
+from jumok.records import MapSpec
+
+__all__ = ["TapeLSTM", "TapeLSTMConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapeLSTMConfig:
+    """The paper's sizes for the copy task."""
+
+    hidden_size: int = 256
+    """[256; 512 for repeat copy, 128 for n-grams and sorting]"""
+    num_layers: int = 3
+    """[3]"""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+
+
+class TapeLSTM(nn.Module):
+    """LSTM layers between tapes."""
+
+    paper = "forward"
+    maps: tuple[MapSpec, ...] = ()
+
+    def __init__(
+        self, config: TapeLSTMConfig, input_size: int, output_size: int, *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = DecoderStack(input_size, config.hidden_size, config.num_layers)
+        self.output = nn.Linear(config.hidden_size, output_size)
+        generator, r = torch.Generator().manual_seed(seed), config.hidden_size**-0.5
+        for weight in self.parameters():
+            init.uniform_(weight, -r, r, generator=generator)
+
+    def forward(
+        self, batch: TapeBatch, *, noise: Noise | None = None, want: Want = Want.NOTHING
+    ) -> Output:
+        """As ``NTM.forward``; there are no maps."""
+        inputs_BTI: Tensor = batch.inputs_BTI.to(self.output.weight.dtype)
+        zeros = inputs_BTI.new_zeros(
+            inputs_BTI.shape[0], self.config.num_layers, self.config.hidden_size
+        )
+        states_BTH = self.layers(inputs_BTI, zeros, zeros, None)
+        return bits_read_out(self.output(states_BTH), batch, want, {})
