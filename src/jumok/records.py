@@ -41,9 +41,9 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 """The first four ids of every vocabulary."""
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 
-MapKind = Literal["cross", "encoder", "decoder", "read", "write"]
+MapKind = Literal["cross", "encoder", "decoder", "read", "write", "source_read", "source_write"]
 """Target to source, source to itself, target to what was read before (column 0 is the start
-symbol, column t the t-th symbol written), target to the slots of a memory."""
+symbol, column t the t-th symbol written), target to the slots of a memory, and source to them."""
 
 
 def _rebuild(value: Any, name: str, function: Callable[[str, Array], Array]) -> Any:

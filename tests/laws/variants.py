@@ -139,6 +139,12 @@ VARIANTS += [
     Variant("convs2s", {"scale_gradient": True}),
     Variant("convs2s", {"window": 5, "num_layers": 2, "alignment_layer": 1}),
     Variant("convs2s", {"window": 1, "num_layers": 1, "embedding_size": 7}),
+    Variant("ntm", {"controller": "feedforward", "reads": "before_write", "slots": 11}),
+    Variant(
+        "ntm",
+        {"slots": 13, "slot_size": 4, "read_heads": 2, "write_heads": 3, "shift": 2}
+        | {"initial_memory": "learned", "reverse_source": True},
+    ),
 ]
 VARIANTS = list({str(v): v for v in VARIANTS}.values())
 """Named by their options, without doubles."""

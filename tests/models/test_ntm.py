@@ -15,7 +15,7 @@ from torch import Tensor
 from jumok.checks.laws import gap, with_gradients
 from jumok.checks.numerics import bf16_is_finite, gradients_are_slopes
 from jumok.data.order import Plan
-from jumok.data.tasks.tapes import TapeBatch
+from jumok.data.tasks.tape_data import TapeBatch
 from jumok.errors import ConfigError
 from jumok.models.contract import Output, Want
 from jumok.models.ntm import NTM

@@ -78,7 +78,9 @@ def _merge_map(old: AttentionMap, source: _Side, target: _Side) -> AttentionMap:
             rows, columns = target, target.read_before()
         case "cross":
             rows, columns = target, source
-        case _:  # read, write: columns are memory slots
+        case "source_read" | "source_write":  # columns are memory slots
+            rows, columns = source, None
+        case _:  # read, write
             rows, columns = target, None
     values = old.values_TS
     if values.shape[0] != len(rows.parts_NM) or (

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
+from jumok.models.ntm_cell import LEAVES, NTMState
+from jumok.models.ntm_tokens import NTMReader, Read
 from jumok.nn.linear_recurrence import ForgetPool
 from jumok.nn.recurrent import GRU, LSTM
 
@@ -60,7 +62,38 @@ def _scan_pool(pool: ForgetPool, a_BTH: Tensor, u_BTH: Tensor, c_BH: Tensor) -> 
     return c_BTH
 
 
-_SCANS: dict[type, Any] = {LSTM: _scan_lstm, GRU: _scan_gru, ForgetPool: _scan_pool}
+def _scan_ntm(reader: NTMReader, x_BSE: Tensor, mask_BS: Tensor) -> Read:
+    """``NTMReader.forward``; the whole state travels as one array."""
+    begun = reader.cell.start(x_BSE.shape[0])
+    leaves = [getattr(begun, name) for name in LEAVES]
+    shapes = [leaf.shape[1:] for leaf in leaves]
+    sizes = [shape.numel() for shape in shapes]
+
+    def apart(flat: Tensor) -> NTMState:
+        parts = torch.split(flat, sizes, dim=-1)
+        shaped = [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        return NTMState(**dict(zip(LEAVES, shaped, strict=True)))
+
+    def joined(state: NTMState) -> Tensor:
+        return torch.cat([getattr(state, name).flatten(1) for name in LEAVES], dim=-1)
+
+    def body(flat_BX: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        x_BE, real_B = given
+        flat_BX = joined(reader.step(x_BE, real_B, apart(flat_BX)))
+        return flat_BX, flat_BX.clone()
+
+    given = (x_BSE.transpose(0, 1), mask_BS.transpose(0, 1))
+    last_BX, flat_SBX = scan(body, joined(begun), given, dim=0)
+    through = apart(flat_SBX.transpose(0, 1))
+    return Read(apart(last_BX), through.read_weights_BRN, through.write_weights_BRN)
+
+
+_SCANS: dict[type, Any] = {
+    LSTM: _scan_lstm,
+    GRU: _scan_gru,
+    ForgetPool: _scan_pool,
+    NTMReader: _scan_ntm,
+}
 
 
 def with_scans(model: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from jumok.models.hybrid import Hybrid, HybridConfig
 from jumok.models.luong import Luong, LuongConfig
 from jumok.models.modern import Modern, ModernConfig
 from jumok.models.monotonic import Monotonic, MonotonicConfig
+from jumok.models.ntm_tokens import NTMTokens, NTMTokensConfig
 from jumok.models.parallel_rnn import ParallelConfig, ParallelRNN
 from jumok.models.pointer import PointerConfig, PointerGenerator
 from jumok.models.scratch import BookConfig, Seq2seq
@@ -200,6 +201,12 @@ MODELS: dict[str, Entry] = {
         MonotonicConfig,
         Monotonic,
         "Wu & Cotterell 2019: exact hard monotonic attention, every alignment summed",
+        experimental=True,
+    ),
+    "ntm": Entry(
+        NTMTokensConfig,
+        NTMTokens,
+        "Graves 2014: the Neural Turing Machine, which reads the source into a memory",
         experimental=True,
     ),
     "pointer": Entry(

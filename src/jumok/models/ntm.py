@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
-from jumok.data.tasks.tapes import TapeBatch
+from jumok.data.tasks.tape_data import TapeBatch
 from jumok.models.contract import Output, Want
 from jumok.models.ntm_cell import NTMCell, NTMConfig, head_specs
 from jumok.nn.noise import Noise
@@ -73,7 +73,6 @@ class NTM(nn.Module):
             found = torch.stack([torch.cat(pair, dim=1) for pair in weights], dim=1)  # (B, T, R, N)
             maps = {spec.name: found[:, :, r] for r, spec in enumerate(self.maps)}
         return bits_read_out(self.output(torch.stack(outputs, dim=1)), batch, want, maps)
-
 
     def look(self, inputs_TI: Tensor) -> Seen:
         """The machine at work on one tape."""

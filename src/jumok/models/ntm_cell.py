@@ -33,7 +33,7 @@ Asked to be ``fused``, it leaves all but the controller to ``kernels.ntm_step``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ from jumok import kernels
 from jumok.errors import ConfigError
 from jumok.models.contract import State
 from jumok.nn.recurrent import LSTM
-from jumok.records import MapSpec
+from jumok.records import MapKind, MapSpec
 
 TINY = 1e-16
 """What a weight of nothing counts in (9), where log 0 would have no slope."""
@@ -93,6 +93,10 @@ class NTMState(State):
     h_BH: Tensor
     c_BH: Tensor
     """The LSTM's; zeros beside a feed-forward controller."""
+
+
+LEAVES = tuple(f.name for f in fields(NTMState))
+"""The names of what a state holds."""
 
 
 class Heads(NamedTuple):
@@ -250,14 +254,15 @@ def rewritten(memory_BMN: Tensor, weights_BRN: Tensor, erase: Tensor, add: Tenso
     return memory_BMN * kept_BRMN.prod(dim=1) + torch.bmm(add.transpose(1, 2), weights_BRN)
 
 
-def head_specs(config: NTMConfig, place: str = "") -> tuple[MapSpec, ...]:
+def head_specs(config: NTMConfig, place: Literal["", "source/"] = "") -> tuple[MapSpec, ...]:
     """The weightings as maps: every read head, then every write head."""
-    return (
-        *_specs("read", f"{place}w_t of a read head", config.read_heads),
-        *_specs("write", f"{place}w_t of a write head", config.write_heads),
-    )
+    axes, while_ = ("SN", " while it read the source") if place else ("TN", "")
 
+    def specs(kind: Literal["read", "write"], heads: int) -> list[MapSpec]:
+        shown: MapKind = kind if not place else f"source_{kind}"  # type: ignore[assignment]
+        names = [f"{place}{kind}"]
+        if heads > 1:
+            names = [f"{place}{kind}/head{r + 1}" for r in range(heads)]
+        return [MapSpec(name, axes, shown, f"w_t of a {kind} head{while_}") for name in names]
 
-def _specs(kind: Literal["read", "write"], about: str, heads: int) -> list[MapSpec]:
-    names = [kind] if heads == 1 else [f"{kind}/head{r + 1}" for r in range(heads)]
-    return [MapSpec(name, "TN", kind, about) for name in names]
+    return (*specs("read", config.read_heads), *specs("write", config.write_heads))

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import init
 
-from jumok.data.tasks.tapes import TapeBatch
+from jumok.data.tasks.tape_data import TapeBatch
 from jumok.errors import ConfigError
 from jumok.models.contract import Output, Want
 from jumok.models.ntm import bits_read_out
 from jumok.nn.noise import Noise
-from jumok.nn.stacks import DecoderStack
+from jumok.nn.recurrent import LSTM
 from jumok.records import MapSpec
 
 __all__ = ["TapeLSTM", "TapeLSTMConfig"]
@@ -50,7 +50,8 @@ class TapeLSTM(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.layers = DecoderStack(input_size, config.hidden_size, config.num_layers)
+        sizes = [input_size] + [config.hidden_size] * (config.num_layers - 1)
+        self.layers = nn.ModuleList(LSTM(size, config.hidden_size) for size in sizes)
         self.output = nn.Linear(config.hidden_size, output_size)
         generator, r = torch.Generator().manual_seed(seed), config.hidden_size**-0.5
         for weight in self.parameters():
@@ -61,8 +62,8 @@ class TapeLSTM(nn.Module):
     ) -> Output:
         """As ``NTM.forward``; there are no maps."""
         inputs_BTI: Tensor = batch.inputs_BTI.to(self.output.weight.dtype)
-        zeros = inputs_BTI.new_zeros(
-            inputs_BTI.shape[0], self.config.num_layers, self.config.hidden_size
-        )
-        states_BTH = self.layers(inputs_BTI, zeros, zeros, None)
-        return bits_read_out(self.output(states_BTH), batch, want, {})
+        zeros = inputs_BTI.new_zeros(inputs_BTI.shape[0], self.config.hidden_size)
+        states_BTX = inputs_BTI
+        for layer in self.layers:
+            states_BTX, _ = layer(states_BTX, zeros, zeros, cells=False)
+        return bits_read_out(self.output(states_BTX), batch, want, {})

@@ -13,15 +13,8 @@ from torch import nn
 
 from jumok import config
 from jumok.data.order import Plan
-from jumok.data.tasks.tapes import (
-    TAPE_TASKS,
-    NGrams,
-    TapeBatch,
-    TapeTask,
-    best_guess,
-    bit_errors,
-    tape_task,
-)
+from jumok.data.tasks.tape_data import TapeBatch, TapeTask, bit_errors
+from jumok.data.tasks.tapes import TAPE_TASKS, NGrams, best_guess, tape_task
 from jumok.errors import ConfigError, UsageError, did_you_mean
 from jumok.models.contract import Want
 from jumok.models.ntm import NTM
@@ -85,6 +78,11 @@ class TapeOptions:
                 raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
 
 
+TRAINING = Training(
+    max_epochs=None, max_steps=4000, validate_every=250, choose_by="cost", lower_is_better=True
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TapeRun:
     """Everything a run over tapes needs to be told."""
@@ -93,16 +91,11 @@ class TapeRun:
     model: Any = None
     data: TapeOptions = field(default_factory=TapeOptions)
     optim: Optim = field(default_factory=lambda: Optim(lr=3e-3))
-    training: Training = field(default_factory=lambda: TRAINING)
+    training: Training = field(default=TRAINING)
 
     def __post_init__(self) -> None:
         if self.training.max_steps is None:
             raise ConfigError("`training.max_steps` must say how many updates there are.")
-
-
-TRAINING = Training(
-    max_epochs=None, max_steps=4000, validate_every=250, choose_by="cost", lower_is_better=True
-)
 
 
 def _types(task: str, model: str) -> dict[str, type]:

@@ -13,7 +13,6 @@ torch's adds its constant outside the root, where 1e-4 means something else.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,8 +38,8 @@ class GravesRMSProp(torch.optim.Optimizer):
         super().__init__(weights, {"lr": lr, "rho": rho, "momentum": momentum, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """One update from ``grad``."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update from ``grad``; it never evaluates the loss anew."""
         for group in self.param_groups:
             rho, momentum, eps = group["rho"], group["momentum"], group["eps"]
             for weight in group["params"]:

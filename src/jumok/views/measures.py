@@ -14,6 +14,10 @@ from jumok.views.labels import labels
 __all__ = ["Axes", "axes", "entropies", "find_map", "main_map", "spread", "strongest", "top"]
 
 
+OF_SOURCE = ("encoder", "source_read", "source_write")
+"""Kinds of maps with a row for every source symbol."""
+
+
 class Axes(NamedTuple):
     """Labels of a map's rows (what attends) and columns (what is attended to)."""
 
@@ -50,7 +54,7 @@ def axes(trace: AttentionTrace, shown: AttentionMap, *, ascii: bool = False) -> 
     source, target = labels(trace.source, ascii=ascii), labels(trace.target, ascii=ascii)
     sides = {"source": source, "target": target}
     width = shown.values_TS.shape[1]
-    row_name = "source" if shown.kind == "encoder" else "target"
+    row_name = "source" if shown.kind in OF_SOURCE else "target"
     column_name = {"cross": "source", "encoder": "source", "decoder": "target"}.get(shown.kind)
     rows, row_name = _side(sides, row_name, shown.values_TS.shape[0])
     if shown.kind == "decoder":  # what a decoder can attend to is what it has read

@@ -1,4 +1,4 @@
-"""``jumok tapes``: a machine trained on tapes of bits, scored by length, drawn, kept as a folder."""
+"""``jumok tapes``: a machine trained on tapes of bits, scored by length, drawn, and kept."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jumok import config
 from jumok.data.tasks.tapes import TAPE_TASKS
 from jumok.errors import ConfigError, Interrupted, ModelFolderError, UsageError
 from jumok.interfaces.requests import TapesRequest
+from jumok.models.contract import Want
 from jumok.models.ntm import NTM
 from jumok.recipes.tapes import (
     TapeRun,
@@ -30,8 +31,8 @@ from jumok.recipes.tapes import (
 from jumok.store import Folder, dump_tensors, latest_good, open_folder, save_folder, specs
 from jumok.training.events import Event
 from jumok.training.trainer import fit
-from jumok.views.trace_file import write_whole
 from jumok.views.tapes import TapePanel, draw_tapes
+from jumok.views.trace_file import write_whole
 
 __all__ = ["TapesResult", "load_tapes", "picture", "tapes"]
 
@@ -82,7 +83,9 @@ def tapes(request: TapesRequest, watcher: Watcher) -> TapesResult:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     said = f"{made.task}, {made.model} of {made.num_weights:,} weights"
-    watcher.tell(f"{said}: {made.run.training.max_steps:,} updates of {made.run.data.batch_size} tapes")
+    watcher.tell(
+        f"{said}: {made.run.training.max_steps:,} updates of {made.run.data.batch_size} tapes"
+    )
     _train(made, folder, request, watcher)
     scores = score_table(made.network, made.run)
     save_folder(folder, _files(made), keep=("metrics.jsonl",))
@@ -195,7 +198,8 @@ def picture(made: Tapes, *, number: int = 0, form: str = "png") -> bytes:
     tape = made.run.task.tape(number, part="test")
     inputs_TI = torch.from_numpy(tape.inputs_TI)
     scored_T1 = tape.mask_T[:, None]
-    network, more = made.network, []
+    network = made.network
+    more: list[list[TapePanel]] = []
     with torch.no_grad():
         if made.model == "ntm":
             logits, more = _machine(network, inputs_TI)
@@ -211,8 +215,6 @@ def picture(made: Tapes, *, number: int = 0, form: str = "png") -> bytes:
 
 
 def _said(made: Tapes, number: int) -> np.ndarray:
-    from jumok.models.contract import Want
-
     batch = made.run.task.batch(np.array([number]), part="test").map(torch.from_numpy)
     logits: np.ndarray = made.network.forward(batch, want=Want.LOGITS).logits_BTV[0].numpy()
     return logits

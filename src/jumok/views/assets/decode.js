@@ -45,6 +45,9 @@ async function unpack({ shape, bits, low, high, data }) {
   return values;
 }
 
+/** Kinds of maps with a row for every source symbol. */
+const OF_SOURCE = ["encoder", "source_read", "source_write"];
+
 /**
  * The map `index` of `trace`, with what its rows and columns stand for.
  * @returns {Promise<View | null>} null where there is no such map
@@ -54,7 +57,7 @@ export async function openMap(trace, index, labels) {
   if (!map) return null;
   const sides = { source: labelsOf(labels, trace.source), target: labelsOf(labels, trace.target) };
   const columnSide = { cross: "source", encoder: "source", decoder: "target" }[map.kind];
-  const [rows, rowName] = side(sides, map.kind === "encoder" ? "source" : "target", map.shape[0]);
+  const [rows, rowName] = side(sides, OF_SOURCE.includes(map.kind) ? "source" : "target", map.shape[0]);
   const [columns, columnName] = side(
     map.kind === "decoder" ? { target: read(sides.target, map.shape[1]) } : sides,
     columnSide, map.shape[1]);
