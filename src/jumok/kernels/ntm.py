@@ -1,6 +1,6 @@
 """The Neural Turing Machine's memory: one step of addressing, writing, reading; native, by hand.
 
-The equations are those of ``models/ntm.py``, (2) to (9). Backwards, with d = the gradient of:
+The equations are those of ``models/ntm_cell.py``, (2) to (9). Backwards, with d = the gradient of:
 sharpening y = w~^c / Z hands back dw~ = c y / w~ (dy - y.dy) and dc = sum y log w~ (dy - y.dy);
 shifting is a convolution, so what comes back is a correlation with s, and ds_j the product of
 dw~ and w^g turned by j; a slot hears of its cosine and of its own length.

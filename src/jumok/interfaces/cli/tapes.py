@@ -11,8 +11,8 @@ from jumok.interfaces.cli.progress import Progress
 from jumok.interfaces.cli.streams import json_line, say
 
 EXAMPLES = (
-    "jumok tapes copy --updates 60 --task.lengths_drawn 1,4 --out runs/tapes",
-    "jumok tapes runs/tapes --out tape.svg",
+    "jumok tapes copy --updates 60 --task.lengths_drawn 1,4 --model.slots 16 --out runs/tapes",
+    "jumok tapes associative-recall --model lstm --model.hidden_size 32 --updates 40 --json",
 )
 
 
@@ -42,7 +42,8 @@ def tapes(
     Parameters
     ----------
     what
-        A task; or a folder that was trained before, to be scored and drawn once more.
+        A task; or a folder that was trained before, to be scored and drawn once more: its
+        picture is tape.png in the folder, or --out FILE (.png, .svg, .pdf).
     model
         ntm is the machine, lstm the paper's baseline without a memory.
     out

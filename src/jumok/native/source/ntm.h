@@ -5,7 +5,7 @@
 #pragma once
 #include "memory.h"
 
-// log of x >= 2^-126: the exponent, and log m = 2 atanh((m - 1) / (m + 1)) of the rest (1e-8).
+// log of x >= 2^-126 (NaN stays NaN): the exponent, and log m = 2 atanh((m - 1) / (m + 1)) of the rest (1e-8).
 INLINE V log(V x) {
     I bits = (I)x, high = bits - 0x3f3504f3;  // the rest lies between sqrt(1/2) and sqrt(2)
     I exponent = high >> 23;
@@ -15,7 +15,8 @@ INLINE V log(V x) {
     p = fma(fma(p, y, splat(1.f / 5)), y, splat(1.f / 3));
     p = fma(p * y, s, s);
     V n = __builtin_convertvector(exponent, V);
-    return fma(n, splat(0.693359375f), fma(n, splat(-2.12194440e-4f), p + p));
+    V found = fma(n, splat(0.693359375f), fma(n, splat(-2.12194440e-4f), p + p));  // n ln 2 + ..
+    return x == x ? found : x;
 }
 
 namespace ntm {
