@@ -13,6 +13,7 @@ from models.by_hand import BY_HAND, Weights
 from models.by_hand_copying import monotonic, pointer
 from models.by_hand_gnmt import gnmt
 from models.by_hand_modern import hybrid, modern
+from models.by_hand_ntm import ntm
 from models.by_hand_parallel import convs2s, parallel
 from models.by_hand_transformer import transformer
 
@@ -24,6 +25,7 @@ BY_HAND = BY_HAND | {
     "convs2s": convs2s,
     "gnmt": gnmt,
     "monotonic": monotonic,
+    "ntm": ntm,
     "pointer": pointer,
 }
 

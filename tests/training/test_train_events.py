@@ -144,6 +144,7 @@ OPTIMS = [
     Optim(name="sgd", lr=0.1, momentum=0.9),
     Optim(name="sgd", lr=0.1, momentum=0.9, nesterov=True),
     Optim(name="adadelta", lr=1.0),
+    Optim(name="rmsprop", lr=0.1, momentum=0.9),
 ]
 
 
@@ -156,7 +157,9 @@ def _steps(model: Tiny, optimizer: torch.optim.Optimizer, numbers: range) -> Non
         optimizer.step()
 
 
-@pytest.mark.parametrize("optim", OPTIMS, ids=["adamw", "sgd", "momentum", "nesterov", "adadelta"])
+@pytest.mark.parametrize(
+    "optim", OPTIMS, ids=["adamw", "sgd", "momentum", "nesterov", "adadelta", "rmsprop"]
+)
 def test_an_optimiser_that_was_saved_goes_on_with_the_same_bits(optim: Optim) -> None:
     straight, model = Tiny(), Tiny()
     optimizer = build_optimizer(optim, straight)
@@ -202,15 +205,25 @@ def _reference(optim: Optim) -> Callable[[float, list[float]], float]:
             w -= 0.1 * (g + 0.9 * held if optim.nesterov else held)
         return w
 
-    return {"adamw": adamw, "adadelta": adadelta, "sgd": momentum}[optim.name]
+    def rmsprop(w: float, gradients: list[float]) -> float:
+        square = mean = held = 0.0
+        for g in gradients:
+            square = 0.95 * square + 0.05 * g * g
+            mean = 0.95 * mean + 0.05 * g
+            held = 0.9 * held - 1e-4 * g / math.sqrt(square - mean * mean + 1e-4)
+            w += held
+        return w
+
+    return {"adamw": adamw, "adadelta": adadelta, "sgd": momentum, "rmsprop": rmsprop}[optim.name]
 
 
 @pytest.mark.parametrize(
     "optim",
     [Optim(lr=1e-2, weight_decay=0.1), Optim(name="adadelta", lr=1.0),
      Optim(name="sgd", lr=0.1, momentum=0.9),
-     Optim(name="sgd", lr=0.1, momentum=0.9, nesterov=True)],
-    ids=["adamw", "adadelta", "sgd", "nesterov"],
+     Optim(name="sgd", lr=0.1, momentum=0.9, nesterov=True),
+     Optim(name="rmsprop", lr=1e-4, momentum=0.9)],
+    ids=["adamw", "adadelta", "sgd", "nesterov", "rmsprop"],
 )  # fmt: skip
 def test_an_optimiser_follows_its_paper(optim: Optim) -> None:
     model = torch.nn.Linear(1, 1, bias=False).double()

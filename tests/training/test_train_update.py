@@ -100,6 +100,26 @@ def test_gradients_are_clipped_to_the_global_norm() -> None:
     assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
+def test_each_number_of_a_gradient_is_cut_off_before_the_norm_is() -> None:
+    """Graves's +-10, at another size; both clips together scale what was cut off."""
+    for clip_norm in (0.0, 0.01):
+        model = Tiny(dropout=0.0)
+        optim = Optim(name="sgd", lr=1.0, clip_norm=clip_norm, clip_value=1e-3)
+        run = _run(model, optim=optim)
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        after, batches = next(updates(run.data, START, 0))
+        update(run, batches, after)
+        moved = torch.cat(
+            [(p.detach() - before[name]).flatten() for name, p in model.named_parameters()]
+        )
+        cut = moved.abs().max().item()
+        if clip_norm:
+            assert moved.norm().item() == pytest.approx(0.01, rel=1e-2) and cut < 1e-3
+        else:
+            assert cut == pytest.approx(1e-3, rel=1e-3)
+            assert (moved.abs() > 0.9e-3).sum() > 10 and moved.norm().item() > 0.01
+
+
 def test_dropout_depends_on_the_step_and_the_example_alone() -> None:
     def first_loss(step: int, seed: int = 0) -> float:
         run = _run(Tiny(dropout=0.5), options=replace(PLAIN, seed=seed))

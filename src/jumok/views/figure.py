@@ -34,12 +34,12 @@ from jumok.views.geometry import (
 )
 from jumok.views.measures import axes, find_map, spread
 
-__all__ = ["FORMATS", "save_figure"]
+__all__ = ["FORMATS", "LOCK", "save_figure", "settings"]
 
 FORMATS = ("png", "svg", "pdf")
 _LARGEST_SIDE = 4000
 _FLOOR = -4.0
-_LOCK = threading.Lock()  # matplotlib's settings belong to the process
+LOCK = threading.Lock()  # matplotlib's settings belong to the process
 
 
 def save_figure(
@@ -75,7 +75,7 @@ def save_figure(
     except ImportError as error:
         raise MissingExtraError("matplotlib", None, f"Drawing a .{kind} file") from error
     pictures = [_picture(trace, m, scale) for m in _chosen(trace, maps)]
-    with _LOCK, _settings(mpl):
+    with LOCK, settings(mpl):
         figure, layout, families = _draw(trace, pictures, colors, scale)
         # PDF keeps fonts as they are (type 42), but for those with cubic outlines, which
         # matplotlib can only embed as drawings (type 3).
@@ -147,7 +147,7 @@ def _metadata(kind: str, trace: AttentionTrace) -> dict[str, Any]:
 
 
 @contextmanager
-def _settings(mpl: Any) -> Iterator[None]:
+def settings(mpl: Any) -> Iterator[None]:
     """matplotlib's own defaults, not the user's, plus what keeps the bytes stable."""
     ours = {
         "svg.hashsalt": "jumok",

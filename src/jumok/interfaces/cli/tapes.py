@@ -11,8 +11,8 @@ from jumok.interfaces.cli.progress import Progress
 from jumok.interfaces.cli.streams import json_line, say
 
 EXAMPLES = (
-    "jumok tapes copy --updates 60 --task.lengths_drawn 1,4 --model.slots 16 --out runs/tapes",
-    "jumok tapes associative-recall --model lstm --model.hidden_size 32 --updates 40 --json",
+    "jumok tapes copy --updates 60 --task.lengths_drawn 1,4 --out runs/tapes",
+    "jumok tapes associative-recall --model lstm --updates 9 --json",
 )
 
 

@@ -224,15 +224,15 @@ def _machine(network: NTM, inputs_TI: torch.Tensor) -> tuple[np.ndarray, list[li
     """Logits, and a column for writing and one for reading."""
     seen = network.look(inputs_TI)
 
-    def column(title: str, vectors: torch.Tensor, weights: torch.Tensor) -> list[TapePanel]:
+    def column(title: str, kind: str, vectors: torch.Tensor, weights: torch.Tensor) -> list[TapePanel]:
         flat = vectors.flatten(1).numpy()
-        panels = [TapePanel(title=f"{title}s", values_TX=flat, diverging=True)]
+        panels = [TapePanel(title=title, values_TX=flat, diverging=True)]
         for head, weights_TN in enumerate(weights.unbind(dim=1), 1):
             which = f" of head {head}" if weights.shape[1] > 1 else ""
-            name = f"{title} weighting{which}"
+            name = f"{kind} weighting{which}"
             panels.append(TapePanel(title=name, values_TX=weights_TN.numpy()))
         return panels
 
-    writing = column("add", seen.adds_TWM, seen.write_weights_TWN)
-    reading = column("read", seen.reads_TRM, seen.read_weights_TRN)
+    writing = column("adds", "write", seen.adds_TWM, seen.write_weights_TWN)
+    reading = column("reads", "read", seen.reads_TRM, seen.read_weights_TRN)
     return seen.logits_TF.numpy(), [writing, reading]
