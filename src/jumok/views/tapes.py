@@ -92,6 +92,8 @@ def _draw(axes: Any, panel: TapePanel, *, last: bool) -> None:
         vmax=1.0,
     )
     axes.set_title(panel.title, fontsize=8, loc="left", pad=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=6, length=2, labelbottom=last)
     if last:
         axes.set_xlabel("step", fontsize=7)
