@@ -71,7 +71,7 @@ def _scan_ntm(reader: NTMReader, x_BSE: Tensor, mask_BS: Tensor) -> Read:
 
     def apart(flat: Tensor) -> NTMState:
         parts = torch.split(flat, sizes, dim=-1)
-        shaped = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        shaped = [p.reshape(*p.shape[:-1], *shape) for p, shape in zip(parts, shapes, strict=True)]
         return NTMState(**dict(zip(LEAVES, shaped, strict=True)))
 
     def joined(state: NTMState) -> Tensor:
