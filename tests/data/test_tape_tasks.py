@@ -1,4 +1,4 @@
-"""The five tasks on tapes, by hand: what goes in where, what must come out, who can do no better."""
+"""The five tasks on tapes, by hand: what goes in where, what must come out, the best guess."""
 
 from __future__ import annotations
 

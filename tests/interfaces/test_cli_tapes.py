@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from jumok.errors import Interrupted
+from jumok.errors import Interrupted, UsageError
 from jumok.interfaces.requests import TapesRequest
 from jumok.interfaces.work.tapes import load_tapes, tapes
 from jumok.training.events import Event
@@ -99,7 +99,18 @@ def test_an_interrupted_run_goes_on_with_the_same_bits() -> None:
     with pytest.raises(Interrupted) as caught:
         tapes(TapesRequest(what="copy", out="cut", updates=6, keys=keys), Stopper(3))
     assert caught.value.hint == "go on with: jumok tapes copy --resume cut"
-    cut = tapes(TapesRequest(what="copy", resume="cut"), Stopper(0))
+    for other, message in (
+        (
+            TapesRequest(what="ngrams", resume="cut"),
+            "the task is ngrams, but cut was begun with copy.",
+        ),
+        (TapesRequest(model="lstm", resume="cut"), "--model is lstm, but cut was begun with ntm."),
+        (TapesRequest(seed=3, resume="cut"), "--seed is 3, but cut was begun with 0."),
+    ):
+        with pytest.raises(UsageError) as refused:
+            tapes(other, Stopper(0))
+        assert refused.value.message == message
+    cut = tapes(TapesRequest(resume="cut"), Stopper(0))
     assert cut.scores == whole.scores
     for one, other in zip(
         cut.tapes.network.parameters(), whole.tapes.network.parameters(), strict=True

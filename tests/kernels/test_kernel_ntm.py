@@ -61,7 +61,7 @@ def by_equations(reads: Any, R: int, W: int, N: int, M: int, n: int) -> Any:
 @when
 @sizes
 def test_a_step_equals_the_equations(sizes: tuple[int, ...], reads: str) -> None:
-    B, R, W, N, M, n = sizes
+    _, R, W, N, M, n = sizes
     compare(
         lambda *x: kernels.ntm_step(*x, after_write=reads == "after_write"),
         by_equations(reads, R, W, N, M, n),

@@ -226,9 +226,10 @@ class VerifyRequest:
 class TapesRequest:
     """``jumok tapes``."""
 
-    what: str
-    """A task, or a folder of a trained model."""
-    model: str = "ntm"
+    what: str | None = None
+    """A task, or a folder of a trained model; None: copy, or what is resumed."""
+    model: str | None = None
+    """None: ntm, or what is resumed."""
     out: str | None = None
     updates: int | None = None
     seed: int | None = None

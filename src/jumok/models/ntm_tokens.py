@@ -40,9 +40,11 @@ class NTMTokensConfig:
     """Sizes for short strings; the paper's, for tapes, in brackets."""
 
     embedding_size: int = 64
+    """Of the symbols of both sides."""
     hidden_size: int = 128
     """[100] Of the controller."""
     controller: Literal["lstm", "feedforward"] = "lstm"
+    """[both] What reads the symbols and drives the heads."""
     slots: int = 48
     """[128] N: no fewer than the symbols that have to be kept apart."""
     slot_size: int = 24
@@ -54,9 +56,11 @@ class NTMTokensConfig:
     shift: int = 1
     """[1] A head moves at most so far in one step."""
     reads: Literal["after_write", "before_write"] = "after_write"
+    """Whether read heads see the memory as this step leaves it or as it found it."""
     initial_memory: Literal["constant", "learned"] = "constant"
-    """[learned]"""
+    """[learned] What the memory holds before the first write."""
     reverse_source: bool = False
+    """Read the source from its end; the end symbol stays last."""
     dropout: float = 0.1
     """[0] On embeddings and before the readout; never on memory."""
 

@@ -1,8 +1,9 @@
 """The baseline of Graves, Wayne & Danihelka 2014: a stack of LSTM layers over tapes of bits.
 
-Section 4 and table 3: the same tapes in and out as ``models/ntm.py``, three layers of 256 for the
-copy task, and no memory but the states, which start at zero ("Neural Turing Machines", 4.6, learns
-them in both; a departure that costs the first step only).
+"Neural Turing Machines", section 4 and table 3: the same tapes in and out as ``models/ntm.py``,
+three layers of 256 for the copy task, and no memory but the states.
+
+Where we depart: states start at zero; the paper learns what they start from.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ class TapeRun:
     """Everything a run over tapes needs to be told."""
 
     task: Any = None
+    """The configuration of the task, such as ``Copy``."""
     model: Any = None
+    """The configuration of the model, such as ``NTMConfig``."""
     data: TapeOptions = field(default_factory=TapeOptions)
     optim: Optim = field(default_factory=lambda: Optim(lr=3e-3))
     training: Training = field(default=TRAINING)

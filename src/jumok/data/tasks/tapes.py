@@ -30,7 +30,9 @@ class Copy(TapeTask):
 
     name: ClassVar[str] = "copy"
     lengths_drawn: tuple[int, int] = (1, 20)
+    """[1 to 20] Words of a tape, drawn evenly."""
     bits: int = 8
+    """[8] Of a word."""
 
     def __post_init__(self) -> None:
         check_span("lengths_drawn", self.lengths_drawn)
@@ -71,8 +73,11 @@ class RepeatCopy(TapeTask):
 
     name: ClassVar[str] = "repeat-copy"
     lengths_drawn: tuple[int, int] = (1, 10)
+    """[1 to 10] Words of a tape, drawn evenly."""
     times: tuple[int, int] = (1, 10)
+    """[1 to 10] How often they are to be said."""
     bits: int = 8
+    """[8] Of a word."""
 
     def __post_init__(self) -> None:
         check_span("lengths_drawn", self.lengths_drawn)
@@ -116,8 +121,11 @@ class AssociativeRecall(TapeTask):
 
     name: ClassVar[str] = "associative-recall"
     items: tuple[int, int] = (2, 6)
+    """[2 to 6] Items of a tape, drawn evenly."""
     item_length: int = 3
+    """[3] Words of an item."""
     bits: int = 6
+    """[6] Of a word."""
 
     def __post_init__(self) -> None:
         check_span("items", self.items, least=2)
@@ -171,7 +179,9 @@ class NGrams(TapeTask):
 
     name: ClassVar[str] = "ngrams"
     length: int = 200
+    """[200] Bits of a tape."""
     context: int = 5
+    """[5] Bits that the next one depends on."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.context < self.length:
@@ -212,8 +222,11 @@ class PrioritySort(TapeTask):
 
     name: ClassVar[str] = "priority-sort"
     given: int = 20
+    """[20] Words of a tape."""
     asked: int = 16
+    """[16] How many of them are to be said."""
     bits: int = 8
+    """Of a word."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.asked <= self.given:

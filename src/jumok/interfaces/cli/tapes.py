@@ -17,10 +17,10 @@ EXAMPLES = (
 
 
 def tapes(
-    what: str = "copy",
+    what: str | None = None,
     /,
     *,
-    model: Literal["ntm", "lstm"] = "ntm",
+    model: Literal["ntm", "lstm"] | None = None,
     out: Annotated[str | None, Parameter(alias="-o")] = None,
     updates: int | None = None,
     seed: int | None = None,
@@ -42,10 +42,10 @@ def tapes(
     Parameters
     ----------
     what
-        A task; or a folder that was trained before, to be scored and drawn once more: its
-        picture is tape.png in the folder, or --out FILE (.png, .svg, .pdf).
+        A task, by default copy; or a folder that was trained before, to be scored and drawn
+        once more: its picture is tape.png in the folder, or --out FILE (.png, .svg, .pdf).
     model
-        ntm is the machine, lstm the paper's baseline without a memory.
+        ntm is the machine (the default), lstm the paper's baseline without a memory.
     out
         The model folder, by default runs/ and the task; for a folder the picture's file.
     updates

@@ -36,6 +36,7 @@ from jumok.views.trace_file import write_whole
 
 __all__ = ["TapesResult", "load_tapes", "picture", "tapes"]
 
+DEFAULT_TASK, DEFAULT_MODEL = "copy", "ntm"
 RECORD, WEIGHTS, PICTURE = "config.toml", "model.safetensors", "tape.png"
 
 
@@ -73,12 +74,13 @@ class TapesResult:
 
 def tapes(request: TapesRequest, watcher: Watcher) -> TapesResult:
     """Everything ``jumok tapes`` does but printing."""
+    what = request.what or DEFAULT_TASK
     if request.resume is not None:
         made, folder = _resumed(request), Path(request.resume)
-    elif (Path(request.what) / RECORD).is_file():
-        return _looked_at(request, Path(request.what))
+    elif (Path(what) / RECORD).is_file():
+        return _looked_at(request, Path(what))
     else:
-        made, folder = _new(request), Path(request.out or f"runs/{request.what}")
+        made, folder = _new(request, what), Path(request.out or f"runs/{what}")
         _refuse_existing(folder, request.force)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
@@ -113,20 +115,20 @@ def _train(made: Tapes, folder: Path, request: TapesRequest, watcher: Watcher) -
         ) from None
 
 
-def _new(request: TapesRequest) -> Tapes:
+def _new(request: TapesRequest, what: str) -> Tapes:
     flags = dict(request.keys)
     if request.updates is not None:
         flags["training.max_steps"] = str(request.updates)
     if request.seed is not None:
         flags |= {"data.seed": str(request.seed), "training.seed": str(request.seed)}
-    if request.what not in TAPE_TASKS and Path(request.what).is_dir():
+    if what not in TAPE_TASKS and Path(what).is_dir():
         raise UsageError(
-            f"{request.what} is a folder, but not one that jumok tapes has written.",
+            f"{what} is a folder, but not one that jumok tapes has written.",
             hint=f"tasks: {', '.join(TAPE_TASKS)}.",
         )
-    run = tape_run(request.what, request.model, flags)
-    network = build_tape_model(request.model, run)
-    return Tapes(task=request.what, model=request.model, run=run, network=network)
+    model = request.model or DEFAULT_MODEL
+    run = tape_run(what, model, flags)
+    return Tapes(task=what, model=model, run=run, network=build_tape_model(model, run))
 
 
 def _resumed(request: TapesRequest) -> Tapes:
@@ -136,6 +138,17 @@ def _resumed(request: TapesRequest) -> Tapes:
     if found is None:
         raise ModelFolderError(f"{folder}: there is no checkpoint in it to go on from.")
     made = _read(found.folder)
+    said: dict[str, tuple[object, object]] = {
+        "the task": (request.what, made.task),
+        "--model": (request.model, made.model),
+        "--seed": (request.seed, made.run.data.seed),
+    }
+    for name, (asked, is_so) in said.items():
+        if asked not in (None, is_so):
+            raise UsageError(
+                f"{name} is {asked}, but {folder} was begun with {is_so}.",
+                hint="leave it out to go on, or begin another run with --out.",
+            )
     flags = dict(request.keys)
     if request.updates is not None:
         flags["training.max_steps"] = str(request.updates)
@@ -224,7 +237,9 @@ def _machine(network: NTM, inputs_TI: torch.Tensor) -> tuple[np.ndarray, list[li
     """Logits, and a column for writing and one for reading."""
     seen = network.look(inputs_TI)
 
-    def column(title: str, kind: str, vectors: torch.Tensor, weights: torch.Tensor) -> list[TapePanel]:
+    def column(
+        title: str, kind: str, vectors: torch.Tensor, weights: torch.Tensor
+    ) -> list[TapePanel]:
         flat = vectors.flatten(1).numpy()
         panels = [TapePanel(title=title, values_TX=flat, diverging=True)]
         for head, weights_TN in enumerate(weights.unbind(dim=1), 1):
