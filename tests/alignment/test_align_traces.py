@@ -165,6 +165,7 @@ def test_encoder_decoder_and_memory_maps_merge_along_their_own_sides() -> None:
         ),
         AttentionMap(name="d", kind="decoder", values_TS=np.array([[1.0, 0.0], [0.5, 0.5]])),
         AttentionMap(name="r", kind="read", values_TS=np.array([[1.0, 0, 0, 0], [0, 0, 0, 1.0]])),
+        AttentionMap(name="s", kind="source_write", values_TS=np.eye(3, 4)),
     )
     trace = trace_of(
         source, cut(source, "abc"), target, cut(target, "xy"), np.full((2, 3), 1 / 3), *maps
@@ -173,6 +174,7 @@ def test_encoder_decoder_and_memory_maps_merge_along_their_own_sides() -> None:
     np.testing.assert_allclose(merged["e"], [[0.5, 0.5], [1, 0]])
     np.testing.assert_allclose(merged["d"], [[0.75, 0.25]])  # the start symbol, then the word
     np.testing.assert_allclose(merged["r"], [[0.5, 0, 0, 0.5]])
+    np.testing.assert_allclose(merged["s"], [[0.5, 0.5, 0, 0], [0, 0, 1, 0]])
 
 
 def test_a_decoders_columns_are_what_it_had_read() -> None:

@@ -300,7 +300,7 @@ def test_a_model_without_attention_says_so(jumok: Callable[..., str], tmp_path: 
     """None, not zeros: plain and peeky have no map on any way out."""
     from jumok.models import MODELS
 
-    for name in ("plain", "peeky", "sutskever"):
+    for name in ("plain", "peeky", "sutskever", "ntm"):
         entry = MODELS[name]
         config = entry.config(**entry.preset, embedding_size=5, hidden_size=7)
         sizes = (len(codec().source_vocabulary), len(codec().target_vocabulary))

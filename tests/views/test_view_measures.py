@@ -39,6 +39,18 @@ def test_a_decoder_attends_to_what_it_has_read():
     assert axes(cut_off, odd).columns == list("01234")
 
 
+def test_slots_have_a_row_for_each_source_symbol_or_for_each_target_symbol():
+    """Two symbols on either side: only the kind can tell whose row it is."""
+    trace = trace_of(["a", "b"], ["x", "y"], np.full((2, 3), 1 / 3), finished=False)
+    slots = np.eye(3, 5)
+    for kind, rows in (("source_write", ["a", "b", "⏎"]), ("source_read", ["a", "b", "⏎"])):
+        sides = axes(trace, AttentionMap(name="m", kind=kind, values_TS=slots))
+        assert sides.rows == rows and sides.row_name == "source"
+        assert sides.columns == list("01234") and sides.column_name == "slot"
+    sides = axes(trace, AttentionMap(name="m", kind="write", values_TS=slots[:2]))
+    assert sides.rows == ["x", "y"] and sides.row_name == "target"
+
+
 def test_a_scale_covers_nought_to_one_and_what_lies_beyond():
     assert spread(np.array([0.2, 0.7])) == (0.0, 1.0)
     assert spread(np.array([-2.0, np.inf, 3.0])) == (-2.0, 3.0)
