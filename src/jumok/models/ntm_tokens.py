@@ -29,7 +29,7 @@ from jumok.models.ntm_cell import LEAVES, NTMCell, NTMConfig, NTMState, head_spe
 from jumok.nn import readout
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
-from jumok.nn.sources import reading
+from jumok.nn.recurrent import reading
 from jumok.records import NO_MAPS, Batch, Source
 
 __all__ = ["NTMEncoded", "NTMReader", "NTMTokens", "NTMTokensConfig"]
