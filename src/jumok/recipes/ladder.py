@@ -88,6 +88,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung(label="modern", model="modern", multiple=4),
     Rung(label="hybrid", model="hybrid", multiple=4),
     Rung(label="hybrid-ssru", model="hybrid-ssru", multiple=4),
+    Rung(label="ntm", model="ntm"),
 )
 
 OTHER_SIZES = ("transformer-base", "transformer-big")
