@@ -28,7 +28,7 @@ Where we depart: sizes; the encoder reads in both directions (``bidirectional``;
 reads in one, ``first_window`` there being 6); first weights U(+-sqrt(3 / inputs)), SRU's, for all.
 SRU's and SSRU's papers put the cell into a Transformer, minGRU's and minLSTM's into a language
 model with feed-forward layers between: here each cell is alone, with residuals and layer norms
-(``skip``, ``norm``) where its paper has them.
+(``skip``, ``norm``) where its paper has them, and a norm for SRU, which learns badly without.
 """
 
 from __future__ import annotations
