@@ -194,7 +194,7 @@ def _kept(train: Corpus, data: InMemory) -> Sequence[int]:
 
 
 def check_guided(translator: Translator, train: Train) -> None:
-    """Refuses to guide a model that does not attend, or not by shares, or by links that are not there.
+    """Refuses to guide what does not attend by shares, and by links that are not there.
 
     Raises:
         UsageError: says which.
