@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--epochs", type=float)
+    parser.add_argument("--no-patience", action="store_true", help="all of the rule's epochs")
     parser.add_argument("--out", default="g2p.jsonl")
     args = parser.parse_args()
     for language in args.languages:
@@ -43,7 +44,9 @@ def main() -> None:
             load(Path(args.folder) / f"{language}.{side}.tsv") for side in ("train", "dev", "test")
         )
         for seed in args.seeds:
-            training = {"seed": seed}
+            training: dict[str, object] = {"seed": seed}
+            if args.no_patience:
+                training["patience"] = None
             if args.epochs:
                 training["max_epochs"] = args.epochs
             model = build(args.model, train, data={"seed": seed}, training=training)
