@@ -4,10 +4,13 @@
 (oreilly-japan/deep-learning-from-scratch-2, folder ``dataset``; MIT licence). Each line is a
 source padded with spaces, "_", and the answer. The book shuffles with NumPy's seed 1984 and
 keeps the last tenth for testing. Padding stays part of the text here, as it does there.
+
+    python benchmarks/book/data.py FOLDER/date.txt OUT    # OUT/train.tsv, OUT/test.tsv
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +36,15 @@ def unseen(train: Corpus, test: Corpus) -> Corpus:
     """The rows of ``test`` whose source is not in ``train`` (72% of the dates)."""
     known = set(train.sources)
     return test.select([i for i, source in enumerate(test.sources) if source not in known])
+
+
+def main() -> None:
+    source, out = (Path(name) for name in sys.argv[1:])
+    out.mkdir(parents=True, exist_ok=True)
+    for corpus in read(source):
+        rows = "".join(f"{x}\t{y}\n" for x, y in corpus.pairs())
+        (out / f"{corpus.name}.tsv").write_text(rows, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
