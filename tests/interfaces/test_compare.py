@@ -91,6 +91,13 @@ def asked(words: TaskData, tmp_path_factory: pytest.TempPathFactory) -> CompareR
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_is_experimental() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "transformer", replace(MODELS["transformer"], experimental=True))
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(asked: CompareRequest) -> Compared:
     """The ladder, uninterrupted."""

@@ -16,7 +16,6 @@ from jumok.data.tasks import reverse
 from jumok.engine import TorchEngine
 from jumok.errors import ConfigError
 from jumok.interfaces.fitting import codec_of, fit, make_translator
-from jumok.models import MODELS
 from jumok.models.contract import Want, unroll
 from jumok.models.transformer import Transformer, TransformerConfig, TransformerState
 from jumok.nn.heads import MultiHead, causal, written
@@ -405,7 +404,6 @@ def test_what_the_rule_says_of_recurrent_models_goes_under_the_models_own() -> N
     run = run_config("transformer", preset=rule, flags=asked)
     assert (run.optim.lr, run.model.embedding_size) == (2e-3, 32)
     assert run_config("luong", preset=rule).optim.lr == 3e-3
-    assert MODELS["transformer"].experimental
 
 
 # --- learning -----------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def notes_of(table: Table) -> list[str]:
         "in one process, median."
     )
     if any(row.experimental for row in table.rows):
-        found.append("* experimental: it has reached no published figure on real data yet.")
+        found.append("* experimental: it has not come near a published figure on real data yet.")
     return found
 
 

@@ -226,7 +226,7 @@ def choose_run(
     if own:
         tell(f"over the rule, since this is {name}: {', '.join(own).replace('None', 'none')}.")
     if found.experimental:
-        tell(f"model {name} is experimental: no published figure has been reached with it yet.")
+        tell(f"model {name} is experimental: it has not come near a published figure yet.")
     return name, run
 
 
