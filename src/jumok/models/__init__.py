@@ -108,7 +108,12 @@ MODELS: dict[str, Entry] = {
     "attention": Entry(
         BookAttentionConfig, AttentionSeq2seq, "the book's attention model, shallow or deep"
     ),
-    "sutskever": Entry(SutskeverConfig, Sutskever, "Sutskever 2014: deep LSTM, no attention"),
+    "sutskever": Entry(
+        SutskeverConfig,
+        Sutskever,
+        "Sutskever 2014: deep LSTM, no attention",
+        experimental=True,
+    ),
     "rnnsearch": Entry(BahdanauConfig, Bahdanau, "Bahdanau 2015, the authors' code"),
     "cgru": Entry(
         BahdanauConfig,
