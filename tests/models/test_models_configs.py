@@ -10,7 +10,7 @@ import torch
 
 from jumok.errors import ConfigError, DataError
 from jumok.models import MODELS, entry
-from jumok.models.bahdanau import BahdanauConfig
+from jumok.models.bahdanau import READOUT, BahdanauConfig
 from jumok.models.luong import LuongConfig
 from jumok.models.scratch_attention import BookAttentionConfig
 from jumok.records import EOS, Source
@@ -148,24 +148,44 @@ def test_the_learned_scale_starts_at_one() -> None:
     assert built("luong", score="learned_scale").score.g.item() == 1
 
 
+def square(weight: torch.Tensor) -> bool:
+    return weight.dim() == 2 and weight.shape[0] == weight.shape[1]
+
+
+def assert_orthogonal(block: torch.Tensor) -> None:
+    torch.testing.assert_close(block @ block.T, torch.eye(len(block)), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("name", ["rnnsearch", "cgru", "bahdanau"])
 def test_bahdanaus_first_weights(name: str) -> None:
-    """Recurrent orthogonal, W_a and U_a N(0, 0.001^2), v_a 0, biases 0; the notes' own rule."""
+    """Recurrent orthogonal, W_a and U_a N(0, 0.001^2), v_a 0, biases 0; the notes' own rule; of
+    the conditional GRU what is square is orthogonal, the rest and v_a N(0, 0.01^2)."""
     model = built(name)
     for key, weight in model.named_parameters():
         if key.endswith("W_h"):
             for block in weight.detach().split(weight.shape[1]):
-                eye = torch.eye(len(block))
-                torch.testing.assert_close(block @ block.T, eye, atol=1e-5, rtol=0)
-        elif weight.dim() == 1 and not (name == "bahdanau" and key == "align.v_a"):
+                assert_orthogonal(block)
+        elif weight.dim() == 1 and not (name != "rnnsearch" and key == "align.v_a"):
             assert torch.all(weight == 0), key
+        elif name == "cgru" and square(weight) and not key.startswith(READOUT):
+            assert_orthogonal(weight.detach())
         elif weight.dim() > 1:
-            groundhog = 0.001 if key.startswith("align") else 0.01
-            expected = weight.shape[1] ** -0.5 if name == "bahdanau" else groundhog
+            tiny = name == "rnnsearch" and key.startswith("align")
+            expected = weight.shape[1] ** -0.5 if name == "bahdanau" else (0.001 if tiny else 0.01)
             assert abs(spread(weight) / expected - 1) < 0.05, key
-    if name == "bahdanau":
+    if name != "rnnsearch":
         v_a = model.align.v_a
-        assert abs(spread(v_a) * len(v_a) ** 0.5 - 1) < 0.2
+        expected = 0.01 if name == "cgru" else len(v_a) ** -0.5
+        assert abs(spread(v_a) / expected - 1) < 0.2
+
+
+def test_the_conditional_grus_readout_is_never_orthogonal() -> None:
+    """Square or not: the code says so of these three, and of no other."""
+    model = built("cgru", readout_size=64, hidden_size=64, embedding_size=64, attention_size=128)
+    for name in ("W_1", "W_2"):
+        assert abs(spread(getattr(model.decoder, name).weight) / 0.01 - 1) < 0.05
+    assert_orthogonal(model.align.U_a.weight.detach())
+    assert_orthogonal(model.decoder.gru_1.W_x.detach()[:64])
 
 
 def test_luong_has_no_biases_unless_asked() -> None:

@@ -34,7 +34,7 @@ class Entry:
     about: str
     preset: Mapping[str, Any] = field(default_factory=dict)
     experimental: bool = False
-    """Until its preset has reached, on real data, nine tenths of a published figure: of the words that
+    """Until its preset reaches, on real data, nine tenths of a published figure: of the words that
     the task's own baseline has right (``benchmarks/README.md``)."""
     over_rule: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Keys by section that go over the written rule (``recipes/rule.py``), where what suits a

@@ -53,6 +53,9 @@ from jumok.nn.recurrent import reading
 from jumok.nn.stacks import EncoderStack, direction_size
 from jumok.records import BOS, NO_MAPS, Batch, MapSpec, Source
 
+READOUT = ("decoder.W_1.", "decoder.W_2.", "decoder.W_3.")
+"""Of the conditional GRU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BahdanauConfig:
@@ -134,23 +137,30 @@ class Bahdanau(nn.Module):
         self.norm = context_norm(config.normalize, D)
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """The code's rule: recurrent orthogonal, W_a, U_a N(0, 0.001^2), v_a 0, rest N(0, 0.01^2).
+        """Biases 0, recurrent matrices orthogonal; the rest is each code's own.
 
-        The notes name no rule: theirs is N(0, 1 / inputs), v_a included.
+        rnnsearch: W_a, U_a N(0, 0.001^2), v_a 0, others N(0, 0.01^2). cgru: what is square is
+        orthogonal, but for the readout; others, v_a too, N(0, 0.01^2). The notes name no rule:
+        theirs is N(0, 1 / inputs), v_a included.
         """
-        notes = self.config.preset == "notes"
+        preset = self.config.preset
         for name, weight in self.named_parameters():
+            last = name.rpartition(".")[2]
             if weight.dim() == 1:
                 init.zeros_(weight)
-            elif name.endswith("W_h"):
-                for block in weight.data.split(weight.shape[1]):
-                    init.orthogonal_(block, generator=generator)
+            elif last == "W_h" or (last == "W_x" and preset == "cgru"):
+                for gate in weight.data.chunk(4 if preset == "notes" else 3):
+                    _drawn(gate, generator)
+            elif preset == "cgru" and not name.startswith(READOUT):
+                _drawn(weight, generator)
+            elif preset == "notes":
+                init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
             else:
-                theirs = 0.001 if name.startswith("align") else 0.01
-                std = weight.shape[1] ** -0.5 if notes else theirs
-                init.normal_(weight, std=std, generator=generator)
-        if notes:
-            init.normal_(self.align.v_a, std=len(self.align.v_a) ** -0.5, generator=generator)
+                tiny = preset == "rnnsearch" and name.startswith("align")
+                init.normal_(weight, std=0.001 if tiny else 0.01, generator=generator)
+        if preset != "rnnsearch":
+            std = 0.01 if preset == "cgru" else len(self.align.v_a) ** -0.5
+            init.normal_(self.align.v_a, std=std, generator=generator)
 
     def _embedded(self, token: Tensor) -> Tensor:
         """E y_{i-1}; y_0, the start symbol, embeds to zero in both GRU decoders."""
@@ -227,3 +237,11 @@ class Bahdanau(nn.Module):
         hidden = dropped(hidden, self.config.dropout, "readout", noise)
         W_o = self.decoder.W_o
         return read_out(hidden, W_o.weight, W_o.bias, batch, want=want, weights_BTS=weights)
+
+
+def _drawn(weight: Tensor, generator: torch.Generator) -> None:
+    """Orthogonal where it is square, else N(0, 0.01^2)."""
+    if weight.shape[0] == weight.shape[1]:
+        init.orthogonal_(weight, generator=generator)
+    else:
+        init.normal_(weight, std=0.01, generator=generator)
