@@ -92,6 +92,17 @@ def test_between_softmax_and_sparsemax_lies_entmax() -> None:
     assert counts[0] == 550 > counts[1] > counts[2] > 50
 
 
+@pytest.mark.parametrize("normalize", ("softmax", *SHARES))
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_scores_that_are_no_numbers_make_nan_of_their_row_alone(normalize: str, bad: float) -> None:
+    """Never an error: the trainer skips an update that is not finite, and goes on."""
+    scores = torch.tensor([[0.5, bad, 0.0], [1.0, 0.0, 0.5]], requires_grad=True)
+    weights = weigh(scores, torch.ones(2, 3, dtype=torch.bool), normalize)
+    weights.sum().backward()  # type: ignore[no-untyped-call]
+    assert weights[0].isnan().all() and weights[1].isfinite().all()
+    assert scores.grad is not None and scores.grad[1].isfinite().all()
+
+
 @pytest.mark.parametrize("normalize", WAYS)
 def test_gradients_are_slopes(normalize: str) -> None:
     scores, mask = draw(4, 3, 7, seed=5).requires_grad_(), torch.ones(4, 1, 7, dtype=torch.bool)

@@ -28,7 +28,8 @@ without its differences of infinities."""
 def sparsemax(scores: Tensor, mask: Tensor) -> Tensor:
     """Shares over the last axis; exactly 0 where ``mask`` is False and where scores are low.
 
-    A row whose mask is False everywhere is zeros, forward and backward.
+    A row whose mask is False everywhere is zeros, forward and backward. Scores that are not
+    finite make NaN, as a softmax does, so that the trainer can skip the update.
     """
     return _Sparsemax.apply(scores, mask)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -52,7 +53,7 @@ class _Sparsemax(torch.autograd.Function):
         z, ordered, k = _below_the_largest(scores, mask, 1.0)
         total = ordered.cumsum(dim=-1)
         # K = max { k : 1 + k z_(k) > sum_{j <= k} z_(j) };  tau = (sum_{j <= K} z_(j) - 1) / K
-        count = (1 + k * ordered > total).sum(dim=-1, keepdim=True)
+        count = (1 + k * ordered > total).sum(dim=-1, keepdim=True).clamp(min=1)
         tau = (total.gather(-1, count - 1) - 1) / count
         p = (z - tau).clamp(min=0).masked_fill(~mask, 0)
         ctx.save_for_backward(p)
@@ -76,7 +77,7 @@ class _Entmax15(torch.autograd.Function):
         mean = ordered.cumsum(dim=-1) / k
         squares = (ordered * ordered).cumsum(dim=-1) - k * mean * mean
         tau = mean - ((1 - squares) / k).clamp(min=0).sqrt()
-        count = (tau <= ordered).sum(dim=-1, keepdim=True)
+        count = (tau <= ordered).sum(dim=-1, keepdim=True).clamp(min=1)
         p = (z - tau.gather(-1, count - 1)).clamp(min=0).square().masked_fill(~mask, 0)
         ctx.save_for_backward(p)
         return p
