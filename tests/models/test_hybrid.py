@@ -178,7 +178,10 @@ def test_the_inside_may_be_bfloat16_but_what_comes_out_is_float32(options: dict[
             "A head has 3 numbers (`hidden_size` 12 / `attention_heads` 4), but rotary positions "
             "turn pairs of them.",
         ),
-        ({"alignment_head": 2}, "`alignment_head` (2) must be between 1 and 1."),
+        (
+            {"alignment_head": 2},
+            "`alignment_head` (2) must be between 1 and `attention_heads` (1).",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(options: dict[str, int], message: str) -> None:

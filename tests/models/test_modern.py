@@ -290,8 +290,8 @@ def test_one_matrix_for_all_obeys_the_laws() -> None:
             "pair of keys and values.",
         ),
         ({"num_layers": 0}, "`num_layers` must be at least 1, but is 0."),
-        ({"alignment_layer": 4}, "`alignment_layer` (4) must be between 1 and 3."),
-        ({"alignment_head": 0}, "`alignment_head` (0) must be between 1 and 3."),
+        ({"alignment_layer": 4}, "`alignment_layer` (4) must be between 1 and `num_layers` (3)."),
+        ({"alignment_head": 0}, "`alignment_head` (0) must be between 1 and `num_heads` (3)."),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(options: dict[str, int], message: str) -> None:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from jumok import kernels
 from jumok.models.contract import Encoded, State
 from jumok.nn.attention import Additive
-from jumok.nn.recurrent import GRU, LSTM
+from jumok.nn.recurrent import GRU, LSTM, mean_real
 
 __all__ = [
     "DECODERS",
@@ -141,9 +141,7 @@ class ConditionalGRU(nn.Module):
         self.W_o = nn.Linear(size, target_size)
 
     def first(self, last_BLH: Tensor, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
-        real_BS1 = mask_BS.unsqueeze(-1).to(states_BSD.dtype)
-        mean_BD = (states_BSD * real_BS1).sum(dim=1) / real_BS1.sum(dim=1).clamp(min=1)
-        return torch.tanh(self.W_init(mean_BD)).to(last_BLH.dtype)
+        return torch.tanh(self.W_init(mean_real(states_BSD, mask_BS))).to(last_BLH.dtype)
 
     def _read(self, s: Tensor, y: Tensor, c: Tensor) -> Tensor:
         return torch.tanh(self.W_1(s) + self.W_2(y) + self.W_3(c))

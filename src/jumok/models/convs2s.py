@@ -48,7 +48,7 @@ from torch.nn import init
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
-from jumok.nn.attention import dot_scores, mix, over_keys, weigh
+from jumok.nn.attention import check_chosen, dot_scores, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.positions import LearnedPositions
 from jumok.nn.windows import WeightNormed, windowed
@@ -80,7 +80,6 @@ class ConvConfig:
     the mean of all layers, as in the authors' code."""
 
     def __post_init__(self) -> None:
-        layers, chosen = self.num_layers, self.alignment_layer
         for name in ("num_layers", "maximum_length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
@@ -88,10 +87,7 @@ class ConvConfig:
             raise ConfigError(
                 f"`window` ({self.window}) must be odd: the encoder looks as far ahead as back."
             )
-        if chosen is not None and not 1 <= chosen <= layers:
-            raise ConfigError(
-                f"`alignment_layer` ({chosen}) must be between 1 and `num_layers` ({layers})."
-            )
+        check_chosen("alignment_layer", self.alignment_layer, "num_layers", self.num_layers)
 
 
 @dataclass(frozen=True, kw_only=True)

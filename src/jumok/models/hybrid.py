@@ -37,12 +37,12 @@ from torch import Tensor, nn
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import prenorm, readout
-from jumok.nn.attention import over_keys
-from jumok.nn.heads import Memory, by_head, head_maps
+from jumok.nn.attention import check_chosen, over_keys, weights_map
+from jumok.nn.heads import Memory, by_head, check_heads, default_heads, head_maps, shown_map
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.prenorm import Turn
-from jumok.nn.recurrent import LSTM
+from jumok.nn.recurrent import LSTM, mean_real
 from jumok.records import NO_MAPS, Batch, MapSpec, Source
 
 
@@ -68,7 +68,7 @@ class HybridConfig:
     """None = 8/3 of the hidden size, a multiple of 8."""
     dropout: float = 0.1
     """On the embeddings, on the output of every sub-layer, on what LSTMs read and on h~."""
-    tie: prenorm.Tie = "output"
+    tie: readout.Tie = "output"
     """As in `modern`."""
     embedding_size: int | None = None
     """None = the hidden size; else one matrix leads from this size to that."""
@@ -78,15 +78,16 @@ class HybridConfig:
     def __post_init__(self) -> None:
         if min(self.num_layers, self.decoder_layers) < 1:
             raise ConfigError("`num_layers` and `decoder_layers` must be at least 1.")
-        prenorm.check_heads(self.hidden_size, self.heads)
-        own = {"named": "attention_heads", "paired": self.rotate_source}
-        prenorm.check_heads(self.hidden_size, self.attention_heads, **own)
-        prenorm.check_shown(None, self.alignment_head, 1, self.attention_heads)
+        size, own = self.hidden_size, "attention_heads"
+        check_heads(size, self.heads, even=True)
+        check_heads(size, self.attention_heads, named=own, even=self.rotate_source)
+        check_chosen("alignment_head", self.alignment_head, own, self.attention_heads)
 
     @property
     def heads(self) -> int:
         """Of the encoder."""
-        return prenorm.even_heads(self.hidden_size) if self.num_heads is None else self.num_heads
+        given = self.num_heads
+        return default_heads(self.hidden_size, even=True) if given is None else given
 
     @property
     def inner_size(self) -> int:
@@ -104,12 +105,12 @@ class HybridConfig:
     def maps(self) -> tuple[MapSpec, ...]:
         """``weights``, then every head of every layer."""
         head = "mean of heads" if self.alignment_head is None else f"head {self.alignment_head}"
-        own = {"num_layers": self.attending_layers, "num_heads": self.attention_heads}
-        deep = {"num_layers": self.num_layers, "num_heads": self.heads}
+        own = self.attending_layers, self.attention_heads
+        deep = self.num_layers, self.heads
         return (
-            MapSpec("weights", "TS", "cross", f"layer {self.shown[0] + 1}, {head}", True),
-            *head_maps("", "TS", "cross", "target to source", **own),
-            *head_maps("encoder/", "SS", "encoder", "source to itself", **deep),
+            weights_map(f"layer {self.shown[0] + 1}, {head}"),
+            *head_maps("", "TS", "cross", "target to source", *own),
+            *head_maps("encoder/", "SS", "encoder", "source to itself", *deep),
         )
 
 
@@ -148,9 +149,8 @@ class LSTMDecoder(nn.Module):
         return (self.attend_source.memory(states_BSD, turn),)
 
     def first(self, states_BSD: Tensor, mask_BS: Tensor) -> Kept:
-        real_BS1 = mask_BS.unsqueeze(-1).to(states_BSD.dtype)
-        mean_BD = (states_BSD * real_BS1).sum(dim=1) / real_BS1.sum(dim=1).clamp(min=1)
-        h_0 = torch.tanh(self.W_0(mean_BD)).unflatten(-1, (len(self.layers), -1))  # (a)
+        h_0 = torch.tanh(self.W_0(mean_real(states_BSD, mask_BS)))  # (a)
+        h_0 = h_0.unflatten(-1, (len(self.layers), -1))
         h_0 = h_0.to(states_BSD.dtype)
         return h_0, torch.zeros_like(h_0)
 
@@ -273,7 +273,7 @@ class Hybrid(nn.Module):
         top, kept, cross = self.decoder(x, past, encoded, noise, shown=True)
         return Step(
             readout.logits(*self.symbols.before_softmax(top), None),
-            prenorm.shown_map(cross, *self.config.shown) if want & Want.WEIGHTS else None,
+            shown_map(cross, *self.config.shown) if want & Want.WEIGHTS else None,
             HybridState(kept=kept, position_B=state.position_B + 1),
             by_head("", cross) if want & Want.MAPS else NO_MAPS,
         )
@@ -288,7 +288,7 @@ class Hybrid(nn.Module):
         past = encoded.first, self._turn(None, x)
         top, _, cross = self.decoder(x, past, encoded, noise, shown=shown)
         maps = {**encoded.maps, **by_head("", cross)}
-        weights = prenorm.shown_map(cross, *self.config.shown)
+        weights = shown_map(cross, *self.config.shown)
         before = self.symbols.before_softmax(top)
         return read_out(*before, None, batch, want=want, weights_BTS=weights, maps=maps)
 

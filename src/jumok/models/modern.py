@@ -28,8 +28,16 @@ from torch import Tensor, nn
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
-from jumok.nn.attention import over_keys
-from jumok.nn.heads import Memory, by_head, causal, head_maps, written
+from jumok.nn.attention import check_chosen, over_keys, weights_map
+from jumok.nn.heads import (
+    Memory,
+    by_head,
+    causal,
+    default_heads,
+    head_maps,
+    shown_map,
+    written,
+)
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.prenorm import (
@@ -38,14 +46,10 @@ from jumok.nn.prenorm import (
     PreNormLayer,
     RMSNorm,
     Symbols,
-    Tie,
     Turn,
-    check_heads,
-    check_shown,
-    even_heads,
+    check_grouped,
     first_weights,
     rotary,
-    shown_map,
     swiglu_size,
 )
 from jumok.records import NO_MAPS, Batch, MapSpec, Source
@@ -73,7 +77,7 @@ class ModernConfig:
     """F; none = 8/3 of the hidden size, a multiple of 8: as many weights as with 4 and ReLU."""
     dropout: float = 0.1
     """On the embeddings and on the output of every sub-layer."""
-    tie: Tie = "output"
+    tie: readout.Tie = "output"
     """Matrices that are one: the target's embedding and the one before the softmax (output),
     the source's embedding too (all: needs `data.shared`)."""
     embedding_size: int | None = None
@@ -87,13 +91,15 @@ class ModernConfig:
     def __post_init__(self) -> None:
         if self.num_layers < 1:
             raise ConfigError(f"`num_layers` must be at least 1, but is {self.num_layers}.")
-        check_heads(self.hidden_size, self.heads, self.num_kv_heads)
-        check_shown(self.alignment_layer, self.alignment_head, self.num_layers, self.heads)
+        check_grouped(self.hidden_size, self.heads, self.num_kv_heads)
+        check_chosen("alignment_layer", self.alignment_layer, "num_layers", self.num_layers)
+        check_chosen("alignment_head", self.alignment_head, "num_heads", self.heads)
 
     @property
     def heads(self) -> int:
         """R"""
-        return even_heads(self.hidden_size) if self.num_heads is None else self.num_heads
+        given = self.num_heads
+        return default_heads(self.hidden_size, even=True) if given is None else given
 
     @property
     def inner_size(self) -> int:
@@ -109,12 +115,12 @@ class ModernConfig:
         """``weights``, then every head of every layer."""
         head = self.alignment_head
         of = "mean of heads" if head is None else f"head {head}"
-        sizes = {"num_layers": self.num_layers, "num_heads": self.heads}
+        heads = self.num_layers, self.heads
         return (
-            MapSpec("weights", "TS", "cross", f"layer {self.aligning_layer + 1}, {of}", True),
-            *head_maps("", "TS", "cross", "target to source", **sizes),
-            *head_maps("encoder/", "SS", "encoder", "source to itself", **sizes),
-            *head_maps("decoder/", "TT", "decoder", "target to what it read so far", **sizes),
+            weights_map(f"layer {self.aligning_layer + 1}, {of}"),
+            *head_maps("", "TS", "cross", "target to source", *heads),
+            *head_maps("encoder/", "SS", "encoder", "source to itself", *heads),
+            *head_maps("decoder/", "TT", "decoder", "target to what it read so far", *heads),
         )
 
 

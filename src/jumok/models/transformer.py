@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +31,19 @@ from torch.nn import init
 from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
-from jumok.nn.attention import Normalize, over_keys, weights_map
+from jumok.nn.attention import Normalize, check_chosen, over_keys, weights_map
 from jumok.nn.feedforward import FeedForward
-from jumok.nn.heads import Memory, MultiHead, by_head, causal, head_maps, written
+from jumok.nn.heads import (
+    Memory,
+    MultiHead,
+    by_head,
+    causal,
+    check_heads,
+    default_heads,
+    head_maps,
+    shown_map,
+    written,
+)
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
 from jumok.nn.positions import sinusoids
@@ -57,7 +66,7 @@ class TransformerConfig:
     """[0.1] On the output of every sub-layer and on the sums of embeddings and positions."""
     normalize: Normalize = "softmax"
     """How scores become weights in every attention [softmax]."""
-    tie: Literal["nothing", "output", "all"] = "output"
+    tie: readout.Tie = "output"
     """[all] Matrices that are one: the target's embedding and the one before the softmax
     (output), the source's embedding too (all: needs `data.shared`)."""
     embedding_size: int | None = None
@@ -69,25 +78,16 @@ class TransformerConfig:
     """Its head, from 1; none = the mean over its heads."""
 
     def __post_init__(self) -> None:
-        heads, layers = self.heads, self.num_layers
-        if layers < 1:
-            raise ConfigError(f"`num_layers` must be at least 1, but is {layers}.")
-        if heads < 1 or self.hidden_size % heads:
-            raise ConfigError(
-                f"`hidden_size` ({self.hidden_size}) must be divisible by `num_heads` ({heads})."
-            )
-        for name, chosen, most, of in (
-            ("alignment_layer", self.alignment_layer, layers, "num_layers"),
-            ("alignment_head", self.alignment_head, heads, "num_heads"),
-        ):
-            if chosen is not None and not 1 <= chosen <= most:
-                raise ConfigError(f"`{name}` ({chosen}) must be between 1 and `{of}` ({most}).")
+        if self.num_layers < 1:
+            raise ConfigError(f"`num_layers` must be at least 1, but is {self.num_layers}.")
+        check_heads(self.hidden_size, self.heads)
+        check_chosen("alignment_layer", self.alignment_layer, "num_layers", self.num_layers)
+        check_chosen("alignment_head", self.alignment_head, "num_heads", self.heads)
 
     @property
     def heads(self) -> int:
         """R"""
-        divisor = next(n for n in (8, 4, 2, 1) if self.hidden_size % n == 0)
-        return divisor if self.num_heads is None else self.num_heads
+        return default_heads(self.hidden_size) if self.num_heads is None else self.num_heads
 
     @property
     def aligning_layer(self) -> int:
@@ -150,8 +150,7 @@ class Transformer(nn.Module):
         self.config = config
         self.maps = config.maps()
         D, E, L = config.hidden_size, config.embedding_size or config.hidden_size, config.num_layers
-        if config.tie == "all" and source_size != target_size:
-            raise _two_vocabularies(source_size, target_size)
+        readout.check_tie(config.tie, source_size, target_size)
         one = config.tie == "all"
         self.source_embedding = None if one else nn.Parameter(torch.zeros(source_size, E))
         self.target_embedding = nn.Parameter(torch.zeros(target_size, E))
@@ -277,24 +276,9 @@ class Transformer(nn.Module):
         return lambda part, x: dropped(x, self.config.dropout, f"{site}/{part}", noise)
 
     def _before_softmax(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        """Two matrices whose product are the logits; the second is the embedding, if tied (3.4)."""
-        if self.W_s is not None:
-            return top, self.W_s
-        if self.widen is not None:  # an embedding is E W, so the logits are top (E W)^T
-            top = F.linear(top, self.widen.weight.T)
-        return top, self.target_embedding
+        """``nn.readout.before_softmax``: the embedding's own matrix, if tied (3.4)."""
+        widen = None if self.widen is None else self.widen.weight
+        return readout.before_softmax(top, self.W_s, self.target_embedding, widen)
 
     def _alignment(self, cross: list[Tensor | None]) -> Tensor | None:
-        """The map of ``weights``; None where fused attention kept none."""
-        heads, head = cross[self.config.aligning_layer], self.config.alignment_head
-        if heads is None:
-            return None
-        return heads.mean(dim=1) if head is None else heads[:, head - 1]
-
-
-def _two_vocabularies(source_size: int, target_size: int) -> ConfigError:
-    return ConfigError(
-        f"`tie` = all needs one vocabulary for both sides, but the source has {source_size} "
-        f"symbols and the target {target_size}.",
-        hint="--data.shared true makes one of the two; or --model.tie output.",
-    )
+        return shown_map(cross, self.config.aligning_layer, self.config.alignment_head)

@@ -41,11 +41,13 @@ __all__ = [
     "ScoreName",
     "attend",
     "build_score",
+    "check_chosen",
     "context_norm",
     "dot_scores",
     "in_fours",
     "mix",
     "over_keys",
+    "rms_scaled",
     "weigh",
     "weights_map",
 ]
@@ -140,11 +142,13 @@ def weigh(scores: Tensor, mask: Tensor, normalize: Normalize = "softmax") -> Ten
     )
 
 
-def rms_scaled(context: Tensor) -> Tensor:
-    """context / sqrt(mean of its squares + 1e-6), float32 inside (Zhang & Sennrich 2019)."""
-    z = context if context.dtype == torch.float64 else context.float()
-    # Not the code's 1e-8: ONNX's optimiser takes that for 0, and a context of 0 becomes NaN.
-    return z * torch.rsqrt((z * z).mean(dim=-1, keepdim=True) + 1e-6)
+def rms_scaled(x: Tensor) -> Tensor:
+    """x / sqrt(mean(x^2) + 1e-6) over the last axis, in float32 at least (Zhang & Sennrich 2019,
+    eq. 4, before its gains)."""
+    z = x if x.dtype == torch.float64 else x.float()
+    # Not the 1e-8 of ReLA's code: ONNX's optimiser takes that for 0, and an x of 0 becomes NaN.
+    # A root and a quotient are exact to the last bit anywhere in an array; rsqrt need not be.
+    return z / torch.sqrt((z * z).mean(dim=-1, keepdim=True) + 1e-6)
 
 
 class ContextNorm(nn.Module):
@@ -173,6 +177,13 @@ def weights_map(about: str, normalize: Normalize = "softmax", *, whole: bool = T
     """What a model says of its ``weights``; ``whole`` = nothing is taken from them afterwards."""
     shares = normalize != "rela"
     return MapSpec("weights", "TS", "cross", about, True, whole and shares, shares)
+
+
+def check_chosen(name: str, chosen: int | None, of: str, most: int) -> None:
+    """ConfigError where option ``name`` chooses, counting from 1, none of the ``most`` there are;
+    ``of`` is the option that says how many. None chooses nothing."""
+    if chosen is not None and not 1 <= chosen <= most:
+        raise ConfigError(f"`{name}` ({chosen}) must be between 1 and `{of}` ({most}).")
 
 
 def mix(weights: Tensor, values_BSM: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jumok.errors import ConfigError
 from jumok.nn.attention import Normalize, context_norm, dot_scores, mix, weigh
 from jumok.records import MapKind, MapSpec
 
@@ -29,8 +30,13 @@ __all__ = [
     "attend_heads",
     "by_head",
     "causal",
+    "check_heads",
+    "default_heads",
     "fused_heads",
     "head_maps",
+    "seen_by_heads",
+    "shown_map",
+    "split_heads",
     "written",
 ]
 
@@ -52,7 +58,8 @@ class MultiHead(nn.Module):
 
     def memory(self, x: Tensor) -> Memory:
         """Keys and values of ``x``: (B, S, D) -> (B, R, S, K) each, (B, D) -> (B, R, K) each."""
-        return self._split(self.W_k(x)), self._split(self.W_v(x))
+        keys, values = self.W_k(x), self.W_v(x)
+        return split_heads(keys, self.num_heads), split_heads(values, self.num_heads)
 
     def forward(
         self, x: Tensor, memory: Memory, mask: Tensor, *, shown: bool = True
@@ -62,18 +69,37 @@ class MultiHead(nn.Module):
         x (B, D), mask (B, S) -> (B, D), (B, R, S); x (B, T, D), mask (1 or B, 1 or T, S) ->
         (B, T, D), (B, R, T, S).
         """
-        query, mask = self._split(self.W_q(x)), mask.unsqueeze(1)
-        if shown or self.normalize != "softmax":
-            context, weights = attend_heads(query, memory, mask, self.normalize)
-        else:
-            context, weights = fused_heads(query, memory, mask), None
-        joined = context.transpose(1, 2) if context.dim() == 4 else context
-        return self.W_o(self.norm(joined.flatten(-2))), weights
+        query = split_heads(self.W_q(x), self.num_heads)
+        context, weights = seen_by_heads(query, memory, mask, self.normalize, shown=shown)
+        return self.W_o(self.norm(context)), weights
 
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, R, T, K), (B, D) -> (B, R, K)."""
-        heads = x.unflatten(-1, (self.num_heads, -1))
-        return heads.transpose(1, 2) if heads.dim() == 4 else heads
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, R K) -> (B, R, T, K), (B, R K) -> (B, R, K), R being ``heads``."""
+    parts = x.unflatten(-1, (heads, -1))
+    return parts.transpose(1, 2) if parts.dim() == 4 else parts
+
+
+def seen_by_heads(
+    query: Tensor,
+    memory: Memory,
+    mask: Tensor,
+    normalize: Normalize = "softmax",
+    *,
+    shown: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Contexts side by side, (B, R K) or (B, T, R K), and the weights if ``shown``.
+
+    query as in ``attend_heads``; the mask has no axis for heads. Weights that nobody wants are
+    never made where the fused form has the same context.
+    """
+    mask, weights = mask.unsqueeze(1), None
+    if shown or normalize != "softmax":
+        context, weights = attend_heads(query, memory, mask, normalize)
+    else:
+        context = fused_heads(query, memory, mask)
+    joined = context.transpose(1, 2) if context.dim() == 4 else context
+    return joined.flatten(-2), weights
 
 
 def attend_heads(
@@ -135,6 +161,37 @@ def head_maps(
     numbers = [(n + 1, m + 1) for n in range(num_layers) for m in range(num_heads)]
     sums = (False, normalize != "rela", normalize != "rela")
     return tuple(MapSpec(f"{place}layer{n}/head{m}", axes, kind, about, *sums) for n, m in numbers)
+
+
+def shown_map(layers: Sequence[Tensor | None], layer: int, head: int | None) -> Tensor | None:
+    """The map of a layer (from 0): one head (from 1), or the mean of all; None where fused
+    attention kept none."""
+    heads = layers[layer]
+    if heads is None:
+        return None
+    return heads.mean(dim=1) if head is None else heads[:, head - 1]
+
+
+def default_heads(hidden_size: int, *, even: bool = False) -> int:
+    """8, 4, 2 or 1, whichever first divides the size into heads (``even``: of an even size)."""
+    unit = 2 if even else 1
+    return next((n for n in (8, 4, 2) if hidden_size % (unit * n) == 0), 1)
+
+
+def check_heads(
+    hidden_size: int, num_heads: int, *, named: str = "num_heads", even: bool = False
+) -> None:
+    """ConfigError where such heads cannot be; ``even``: rotary positions turn pairs of numbers."""
+    if num_heads < 1 or hidden_size % num_heads:
+        raise ConfigError(
+            f"`hidden_size` ({hidden_size}) must be divisible by `{named}` ({num_heads})."
+        )
+    if even and hidden_size // num_heads % 2:
+        raise ConfigError(
+            f"A head has {hidden_size // num_heads} numbers (`hidden_size` {hidden_size} / "
+            f"`{named}` {num_heads}), but rotary positions turn pairs of them.",
+            hint="choose sizes whose quotient is even.",
+        )
 
 
 def by_head(place: str, layers: Sequence[Tensor | None]) -> dict[str, Tensor]:

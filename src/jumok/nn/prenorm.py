@@ -16,19 +16,17 @@ divide by the length; the norm with gains is how it is done today).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
 from jumok.errors import ConfigError
-from jumok.nn.attention import over_keys
-from jumok.nn.heads import Memory, attend_heads, fused_heads
+from jumok.nn.attention import over_keys, rms_scaled
+from jumok.nn.heads import Memory, check_heads, seen_by_heads, split_heads
 from jumok.nn.linear_recurrence import ForgetPool
 from jumok.nn.noise import Noise, dropped
+from jumok.nn.readout import Tie, before_softmax, check_tie
 
 __all__ = [
     "GroupedHeads",
@@ -38,19 +36,14 @@ __all__ = [
     "SSRULayer",
     "SwiGLU",
     "Symbols",
-    "Tie",
     "Turn",
-    "check_heads",
-    "check_shown",
-    "even_heads",
+    "check_grouped",
     "first_weights",
     "rotary",
-    "shown_map",
     "swiglu_size",
     "turned",
 ]
 
-Tie = Literal["nothing", "output", "all"]
 Turn = tuple[Tensor, Tensor]
 """Cosine and sine of every angle, (T, K/2) or (B, K/2)."""
 
@@ -58,16 +51,12 @@ Turn = tuple[Tensor, Tensor]
 class RMSNorm(nn.Module):
     """g x / sqrt(mean(x^2) + eps); float32 inside."""
 
-    def __init__(self, size: int, eps: float = 1e-6) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.eps = eps
         self.gain = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if x.dtype == torch.float64 else x.float()
-        # A root and a quotient are exact to the last bit anywhere in an array; rsqrt is not.
-        length = torch.sqrt((wide * wide).mean(dim=-1, keepdim=True) + self.eps)
-        return wide / length * self.gain
+        return rms_scaled(x) * self.gain
 
 
 class SwiGLU(nn.Module):
@@ -135,21 +124,16 @@ class GroupedHeads(nn.Module):
         shown: bool = True,
     ) -> tuple[Tensor, Tensor | None]:
         """As ``nn.heads.MultiHead``: what ``x`` finds and, with ``shown``, each head's weights."""
-        query, mask = self._made(self.W_q(x), self.num_heads, self.norm_q, turn), mask.unsqueeze(1)
+        query = self._made(self.W_q(x), self.num_heads, self.norm_q, turn)
         share = self.num_heads // self.num_kv_heads
         if share > 1:
             memory = memory[0].repeat_interleave(share, 1), memory[1].repeat_interleave(share, 1)
-        if shown:
-            context, weights = attend_heads(query, memory, mask)
-        else:
-            context, weights = fused_heads(query, memory, mask), None
-        joined = context.transpose(1, 2) if context.dim() == 4 else context
-        return self.W_o(joined.flatten(-2)), weights
+        context, weights = seen_by_heads(query, memory, mask, shown=shown)
+        return self.W_o(context), weights
 
     def _made(self, x: Tensor, heads: int, norm: RMSNorm | None, turn: Turn | None) -> Tensor:
         """(B, T, heads K) -> (B, heads, T, K), (B, heads K) -> (B, heads, K)."""
-        parts = x.unflatten(-1, (heads, -1))
-        parts = parts.transpose(1, 2) if parts.dim() == 4 else parts
+        parts = split_heads(x, heads)
         parts = parts if norm is None else norm(parts).to(x.dtype)
         return parts if turn is None else turned(parts, turn)
 
@@ -232,12 +216,7 @@ class Symbols(nn.Module):
         self, source_size: int, target_size: int, size: int, embedding_size: int | None, tie: Tie
     ) -> None:
         super().__init__()
-        if tie == "all" and source_size != target_size:
-            raise ConfigError(
-                f"`tie` = all needs one vocabulary for both sides, but the source has "
-                f"{source_size} symbols and the target {target_size}.",
-                hint="--data.shared true makes one of the two; or --model.tie output.",
-            )
+        check_tie(tie, source_size, target_size)
         E, self.size = embedding_size or size, size
         one, untied = tie == "all", tie == "nothing"
         self.source_embedding = None if one else nn.Parameter(torch.zeros(source_size, E))
@@ -259,12 +238,9 @@ class Symbols(nn.Module):
         return (x if self.widen is None else self.widen(x)) * self.size**0.5
 
     def before_softmax(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        """Two matrices whose product are the logits."""
-        if self.W_s is not None:
-            return top, self.W_s
-        if self.widen is not None:  # an embedding is E W, so the logits are top (E W)^T
-            top = F.linear(top, self.widen.weight.T)
-        return top, self.target_embedding
+        """``nn.readout.before_softmax``."""
+        widen = None if self.widen is None else self.widen.weight
+        return before_softmax(top, self.W_s, self.target_embedding, widen)
 
 
 def first_weights(model: nn.Module, seed: int) -> None:
@@ -279,53 +255,16 @@ def first_weights(model: nn.Module, seed: int) -> None:
             init.zeros_(weight)
 
 
-def shown_map(layers: Sequence[Tensor | None], layer: int, head: int | None) -> Tensor | None:
-    """The map of a layer (from 0): one head (from 1), or the mean of all; None where fused
-    attention kept none."""
-    heads = layers[layer]
-    if heads is None:
-        return None
-    return heads.mean(dim=1) if head is None else heads[:, head - 1]
-
-
 def swiglu_size(hidden_size: int) -> int:
     """8/3 of it, rounded up to a multiple of 8: as many weights as with 4 and one matrix less."""
     return -(-hidden_size // 3) * 8
 
 
-def even_heads(hidden_size: int) -> int:
-    """8, 4, 2 or 1 heads, whichever first divides the size into heads of an even size."""
-    return next((n for n in (8, 4, 2) if hidden_size % (2 * n) == 0), 1)
-
-
-def check_heads(
-    hidden_size: int,
-    num_heads: int,
-    num_kv_heads: int | None = None,
-    *,
-    named: str = "num_heads",
-    paired: bool = True,
-) -> None:
-    """ConfigError where such heads cannot be; ``paired``: rotary positions turn them."""
-    if num_heads < 1 or hidden_size % num_heads:
-        raise ConfigError(
-            f"`hidden_size` ({hidden_size}) must be divisible by `{named}` ({num_heads})."
-        )
-    if paired and hidden_size // num_heads % 2:
-        raise ConfigError(
-            f"A head has {hidden_size // num_heads} numbers (`hidden_size` {hidden_size} / "
-            f"`{named}` {num_heads}), but rotary positions turn pairs of them.",
-            hint="choose sizes whose quotient is even.",
-        )
+def check_grouped(hidden_size: int, num_heads: int, num_kv_heads: int | None) -> None:
+    """ConfigError where ``GroupedHeads`` of rotary positions cannot be so many."""
+    check_heads(hidden_size, num_heads, even=True)
     if num_kv_heads is not None and (num_kv_heads < 1 or num_heads % num_kv_heads):
         raise ConfigError(
-            f"`{named}` ({num_heads}) must be divisible by `num_kv_heads` ({num_kv_heads}): "
+            f"`num_heads` ({num_heads}) must be divisible by `num_kv_heads` ({num_kv_heads}): "
             "so many queries share each pair of keys and values."
         )
-
-
-def check_shown(layer: int | None, head: int | None, layers: int, heads: int) -> None:
-    """ConfigError where there is no such map."""
-    for name, chosen, most in (("alignment_layer", layer, layers), ("alignment_head", head, heads)):
-        if chosen is not None and not 1 <= chosen <= most:
-            raise ConfigError(f"`{name}` ({chosen}) must be between 1 and {most}.")

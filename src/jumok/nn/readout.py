@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["likelihood", "logits", "uniform"]
+from jumok.errors import ConfigError
+
+__all__ = ["Tie", "before_softmax", "check_tie", "likelihood", "logits", "uniform"]
+
+Tie = Literal["nothing", "output", "all"]
+"""Matrices that are one: the target's embedding and the one before the softmax (output), the
+source's embedding too (all)."""
 
 CHUNK_ELEMENTS = 1 << 24
 """Logits held at once in training (64 MB in float32); more is computed again in backward."""
@@ -17,6 +25,31 @@ def logits(hidden: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
     """Scores of every symbol, (..., D) -> (..., V), in float32 (float64 stays)."""
     scores = F.linear(hidden, weight_VD, bias_V)
     return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def check_tie(tie: Tie, source_size: int, target_size: int) -> None:
+    """ConfigError where the two sides are to share a matrix and have two vocabularies."""
+    if tie == "all" and source_size != target_size:
+        raise ConfigError(
+            f"`tie` = all needs one vocabulary for both sides, but the source has {source_size} "
+            f"symbols and the target {target_size}.",
+            hint="--data.shared true makes one of the two; or --model.tie output.",
+        )
+
+
+def before_softmax(
+    top: Tensor, own_VD: Tensor | None, embedding_VE: Tensor, widen_DE: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Two matrices whose product are the logits (Vaswani 2017, 3.4).
+
+    The second is the model's ``own`` where nothing is tied, and else the target's embedding;
+    where that is narrower than ``top`` (..., D), ``widen`` is what leads from one to the other.
+    """
+    if own_VD is not None:
+        return top, own_VD
+    if widen_DE is not None:  # an embedding is E W^T, so the logits are top (E W^T)^T
+        top = F.linear(top, widen_DE.T)
+    return top, embedding_VE
 
 
 def uniform(log_p: Tensor, extra: int = 0) -> Tensor:

@@ -22,6 +22,7 @@ __all__ = [
     "LSTM",
     "Reading",
     "last_real",
+    "mean_real",
     "reading",
     "reversed_within",
     "reversing_index",
@@ -49,6 +50,12 @@ def last_real(x_BSD: Tensor, mask_BS: Tensor) -> Tensor:
     length_B = mask_BS.sum(dim=1)
     index_B11 = (length_B - 1).clamp(min=0)[:, None, None].expand(-1, 1, x_BSD.shape[-1])
     return x_BSD.gather(1, index_B11).squeeze(1) * (length_B > 0).unsqueeze(1)
+
+
+def mean_real(x_BSD: Tensor, mask_BS: Tensor) -> Tensor:
+    """The mean of each row's real vectors (zeros for a row with none)."""
+    real_BS1 = mask_BS.unsqueeze(-1).to(x_BSD.dtype)
+    return (x_BSD * real_BS1).sum(dim=1) / real_BS1.sum(dim=1).clamp(min=1)
 
 
 class Reading(NamedTuple):
@@ -156,7 +163,7 @@ class GRU(nn.Module):
         return self.cell(F.linear(x_BE, self.W_x, self.b), h_BH)
 
     def cell(self, gates_x: Tensor, h_BH: Tensor) -> Tensor:
-        """h' from the input's share of the gates (B, 3H)."""
+        """h' (..., H) from the input's share of the gates (..., 3H)."""
         size = self.hidden_size
         x_rz, x_n = gates_x.to(h_BH.dtype).split([2 * size, size], dim=-1)
         W_rz, W_n = self.W_h.split([2 * size, size])
