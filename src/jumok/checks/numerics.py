@@ -15,6 +15,7 @@ from torch import Tensor
 
 from jumok.checks.laws import Finding, gap, logit_gap, loss_of, tolerance_of, with_gradients
 from jumok.models.contract import Want
+from jumok.nn.gradients import true_gradients
 from jumok.records import Batch
 
 __all__ = [
@@ -41,13 +42,11 @@ def gradients_are_slopes(
 
     In float64, whatever the model's own precision. Every parameter has a share of like length
     in the direction; where the slope is wrong, each is tried alone and the worst one named.
-    A model that scales gradients on purpose says so (``true_gradients = False``; ConvS2S) and
-    is let off: what it leaves is no slope.
+    What a model scales on purpose (``nn.gradients``; ConvS2S) is left as it is for the time.
     """
-    if not getattr(model, "true_gradients", True):
-        return Finding("gradients", True, 0.0, "scaled on the way back, as the paper has it")
     exact = copy.deepcopy(model).double()
-    _, gradients = with_gradients(exact, batch, lambda: exact.forward(batch, want=Want.WEIGHTS))
+    with true_gradients():
+        _, gradients = with_gradients(exact, batch, lambda: exact.forward(batch, want=Want.WEIGHTS))
     generator = torch.Generator().manual_seed(0)
     directions = {
         name: _direction(gradients[name], generator) for name, _ in exact.named_parameters()

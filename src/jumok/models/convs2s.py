@@ -21,7 +21,7 @@ h^l         x                  (B, S, C) or (B, T, C); C = hidden_size
 z^u         keys_BSE           the encoder's top, led back to E = embedding_size
 z_j + e_j   values_BSE         times sqrt(1/2)
 g_i         g                  (.., E)
-m           lengths_B          the row's own length, end symbol included
+m           m                  the row's own length, end symbol included
 ==========  =================  =====================================================
 
 From the authors' code: the attended c is led back to C by a map of its own, then the sum with
@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,9 +48,10 @@ from jumok.errors import ConfigError
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.attention import check_chosen, dot_scores, mix, over_keys, weigh
+from jumok.nn.gradients import gradient_divided
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.positions import LearnedPositions
-from jumok.nn.windows import WeightNormed, windowed
+from jumok.nn.windows import WeightNormed, slid, windowed
 from jumok.records import NO_MAPS, Batch, MapSpec, Source
 
 HALF = math.sqrt(0.5)
@@ -125,7 +125,6 @@ class ConvS2S(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.true_gradients = not config.scale_gradient
         E, C, L, k = config.embedding_size, config.hidden_size, config.num_layers, config.window
         chosen = config.alignment_layer
         about = "mean of all layers" if chosen is None else f"layer {chosen}"
@@ -177,7 +176,7 @@ class ConvS2S(nn.Module):
             x = (F.glu(h, dim=-1) + x) * HALF  # (3.2)
         z = self.encoder_out(x)
         if self.config.scale_gradient:
-            z = _Divided.apply(z, 2 * self.config.num_layers)  # type: ignore[no-untyped-call]
+            z = gradient_divided(z, 2 * self.config.num_layers)  # (3.4)
         return ConvEncoded(mask_BS=source.mask_BS, keys_BSE=z, values_BSE=(z + e) * HALF)
 
     def start(self, encoded: ConvEncoded) -> ConvState:
@@ -236,9 +235,8 @@ class ConvS2S(nn.Module):
             if windows is None:
                 x_in = windowed(x_in, self.config.window)
             elif windows:
-                kept = torch.cat([windows[depth], x_in.unsqueeze(1).to(windows[depth].dtype)], 1)
-                after.append(kept[:, 1:])
-                x_in = kept.flatten(1)
+                x_in, kept = slid(windows[depth], x_in)
+                after.append(kept)
             h = F.glu(layer.convolution(x_in), dim=-1)
             attended, weights = self._attended(layer, h, g, encoded)
             x = (attended + x) * HALF  # (3.2)
@@ -247,7 +245,7 @@ class ConvS2S(nn.Module):
         return out, tuple(after), maps
 
     def _attended(
-        self, layer: Any, h: Tensor, g: Tensor, encoded: ConvEncoded
+        self, layer: nn.Module, h: Tensor, g: Tensor, encoded: ConvEncoded
     ) -> tuple[Tensor, Tensor]:
         """h^l with its c^l, and a^l."""
         mask = over_keys(encoded.mask_BS, h)
@@ -265,16 +263,3 @@ class ConvS2S(nn.Module):
 
 def _named(maps: list[Tensor]) -> dict[str, Tensor]:
     return {f"layer{n}": weights for n, weights in enumerate(maps, 1)}
-
-
-class _Divided(torch.autograd.Function):
-    """The same values; the gradient is divided (3.4)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, by: int) -> Tensor:
-        ctx.by = by
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        return dy / ctx.by, None

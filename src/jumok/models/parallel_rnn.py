@@ -49,7 +49,7 @@ from jumok.nn.attention import build_score, mix, over_keys, weigh
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.parallel_cells import CellName, ParallelLayer
 from jumok.nn.recurrent import last_real, reversed_within, reversing_index
-from jumok.nn.windows import windowed
+from jumok.nn.windows import slid, windowed
 from jumok.records import Batch, MapSpec, Source
 
 
@@ -224,9 +224,8 @@ class ParallelRNN(nn.Module):
         for depth in range(self.config.num_layers):
             x_in = dropped(x, self.config.dropout, f"decoder/{depth}", noise)
             if state.windows:
-                kept = torch.cat([state.windows[depth], x_in.unsqueeze(1)], dim=1)
-                windows.append(kept[:, 1:])
-                x_in = kept.flatten(1)
+                x_in, kept = slid(state.windows[depth], x_in)
+                windows.append(kept)
             x, c, weights = self._layer(depth, x_in, x, state.c_BLH, encoded)
             cells.append(c)
         after = ParallelState(c_BLH=torch.stack(cells, dim=1), windows=tuple(windows))

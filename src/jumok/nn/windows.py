@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
-__all__ = ["WeightNormed", "windowed"]
+__all__ = ["WeightNormed", "slid", "windowed"]
 
 
 def windowed(x_BTE: Tensor, width: int, *, ahead: int = 0) -> Tensor:
@@ -20,6 +20,15 @@ def windowed(x_BTE: Tensor, width: int, *, ahead: int = 0) -> Tensor:
     length = x_BTE.shape[1]
     padded = F.pad(x_BTE, (0, 0, width - 1 - ahead, ahead))
     return torch.cat([padded[:, n : n + length] for n in range(width)], dim=-1)
+
+
+def slid(kept_BkE: Tensor, x_BE: Tensor) -> tuple[Tensor, Tensor]:
+    """``windowed`` one position further, with none ahead: (its row (B, width E), what to keep).
+
+    ``kept`` are the width - 1 inputs before ``x``, oldest first; zeros at the start.
+    """
+    all_BkE = torch.cat([kept_BkE, x_BE.unsqueeze(1).to(kept_BkE.dtype)], dim=1)
+    return all_BkE.flatten(1), all_BkE[:, 1:]
 
 
 class WeightNormed(nn.Module):
