@@ -101,7 +101,7 @@ VARIANTS: list[Variant] = [
     ),
     Variant("pointer", {"coverage": False}),
     *(
-        Variant("gnmt", {"wiring": wiring, "num_layers": layers, "first_state": first})
+        Variant("gnmt", {"wiring": wiring, "num_layers": layers, "bridge": first})
         for wiring in ("parallel", "paper", "tf_gnmt_v2", "tf_gnmt")
         for layers, first in ((2, "zero"), (4, "copy"))
     ),

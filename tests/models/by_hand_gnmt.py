@@ -24,7 +24,7 @@ def gnmt(W: Weights, config: Any, source: Array, target_in: Array) -> Pair:
         p = weights_of(np.array([_score(W, query, x_t) for x_t in x]), config.normalize)
         return held(W, "norm", p @ x), p
 
-    if config.first_state == "zero":
+    if config.bridge == "zero":
         lasts = [(np.zeros_like(h), np.zeros_like(c)) for h, c in lasts]
     h, c = [one for one, _ in lasts], [one for _, one in lasts]
     a_before, rows, maps = np.zeros(config.hidden_size), [], []

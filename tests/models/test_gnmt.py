@@ -76,7 +76,7 @@ def test_tf_nmts_first_wiring_reads_above_what_was_found_a_step_before() -> None
 
 def test_the_papers_query_is_the_bottom_state_of_the_step_before() -> None:
     """From zeros the first row asks with nothing: the same weights, whatever was written."""
-    paper = build(wiring="paper", first_state="zero")
+    paper = build(wiring="paper", bridge="zero")
     encoded = paper.encode(BATCH.source)
     state = paper.start(encoded)
     rows = [paper.step(torch.full((5,), y), state, encoded) for y in (4, 5)]
@@ -111,7 +111,7 @@ def test_a_residual_layer_of_zeros_is_no_layer(wiring: str) -> None:
 
 def test_the_decoder_starts_from_zeros_or_from_the_encoder() -> None:
     for first in ("zero", "copy"):
-        model = build(num_layers=3, first_state=first)
+        model = build(num_layers=3, bridge=first)
         state = model.start(model.encode(BATCH.source))
         nothing = torch.zeros(5, 3, H, dtype=torch.float64)
         assert torch.equal(state.h_BLH, nothing) == (first == "zero")

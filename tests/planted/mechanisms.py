@@ -116,11 +116,11 @@ MECHANISMS: list[Mechanism] = [
     Mechanism(model="cgru", memory="attended", options={"normalize": "entmax15"}),
     Mechanism(model="gnmt", options={"num_layers": 3}),
     Mechanism(model="gnmt", options={"score": "additive", "context_to_output": True}),
-    Mechanism(model="gnmt", options={"first_state": "zero", "normalize": "entmax15"}),
+    Mechanism(model="gnmt", options={"bridge": "zero", "normalize": "entmax15"}),
     Mechanism(
         model="gnmt",
         memory="attended-late",
-        options={"wiring": "paper", "num_layers": 4, "first_state": "zero"},
+        options={"wiring": "paper", "num_layers": 4, "bridge": "zero"},
     ),
     Mechanism(model="gnmt", memory="attended", options={"wiring": "tf_gnmt_v2"}),
     Mechanism(

@@ -95,7 +95,7 @@ def _vaswani(
     }
 
 
-_PRE_NORM: Mapping[str, Mapping[str, Any]] = {
+PRE_NORM: Mapping[str, Mapping[str, Any]] = {
     "model": {"embedding_size": None, "dropout": 0.2},
     "optim": {"lr": 2e-3, "schedule": "cosine", "warmup_part": 0.1},
 }
@@ -148,7 +148,7 @@ MODELS: dict[str, Entry] = {
         GNMT,
         "Wu 2016: deep residual LSTMs, attention from the decoder's bottom layer to all; wired so "
         "that training runs in parallel over the target",
-        {"embedding_std": 1.0, "first_state": "copy"},
+        {"embedding_std": 1.0, "bridge": "copy"},
         over_rule={
             "model": {"dropout": 0.2},
             "search": {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1},
@@ -183,20 +183,20 @@ MODELS: dict[str, Entry] = {
         ModernConfig,
         Modern,
         "the Transformer as it is built today: pre-norm RMSNorm, rotary positions, SwiGLU",
-        over_rule=_PRE_NORM,
+        over_rule=PRE_NORM,
     ),
     "hybrid": Entry(
         HybridConfig,
         Hybrid,
         "the fast one: a deep Transformer encoder, one LSTM layer that attends (Chen 2018)",
-        over_rule=_PRE_NORM,
+        over_rule=PRE_NORM,
     ),
     "hybrid-ssru": Entry(
         HybridConfig,
         Hybrid,
         "the same with a decoder of simpler simple recurrent units (Kim 2019)",
         {"cell": "ssru"},
-        over_rule=_PRE_NORM,
+        over_rule=PRE_NORM,
     ),
     "monotonic": Entry(
         MonotonicConfig,

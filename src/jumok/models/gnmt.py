@@ -5,11 +5,12 @@
     encoder: layer 1 reads both ways, x = [->h; <-h]; the layers above one way            (3.2)
     x^i_t = m^i_t + x^{i-1}_t, m^i = LSTM_i(x^{i-1}), from the third layer on             (3.1)
     s_t = AttentionFunction(y_{i-1}, x_t);  p_t = exp(s_t) / sum exp(s);  a_i = sum p_t x_t (4)
-    AttentionFunction = one hidden layer: v . tanh(W_q y + W_k x + b)                     (3)
-    p(y_i | y_<i, x) = softmax(W_s x^L_i)
+    AttentionFunction: one hidden layer, v . tanh(W_q y + W_k x)                    (section 3)
+    p(y_i | y_<i, x) = softmax(W_s x^L_i)                                           (section 3)
     rank = log P(Y|X) / lp(Y) + cp(X; Y)   ``search/penalties.py``                        (14)
 
-y_{i-1} is the bottom decoder layer's output. Which one asks, and who reads a_i, is ``wiring``:
+Whole numbers are equations, 3.1 and 3.2 sections. y_{i-1} is the bottom decoder layer's output.
+Which one asks, and who reads a_i, is ``wiring``:
 
 ============  ====================  ================  =============  =============================
 wiring        the query             bottom reads      others read    whose
@@ -39,7 +40,6 @@ the decoder starts from the paper does not say: zeros (NVIDIA's) or the encoder'
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,7 +88,7 @@ class GNMTConfig:
     wiring: Literal["parallel", "paper", "tf_gnmt_v2", "tf_gnmt"] = "parallel"
     """Which state asks and which layers read what was found [paper; parallel]."""
     score: Literal["normed", "additive"] = "normed"
-    """[additive; normed] Normed has g v / |v| for v."""
+    """[additive; normed] Normed has g v / |v| for v, and a bias beside the two products."""
     attention_size: int | None = None
     """[1024] Hidden units of the score; none = the hidden size."""
     normalize: Normalize = "softmax"
@@ -96,8 +96,9 @@ class GNMTConfig:
     context_to_output: bool = False
     """[False] The layer before the softmax reads the context as well, as in the notes' deep
     decoder."""
-    first_state: Literal["zero", "copy"] = "zero"
-    """[zero] Copy: the encoder's last states, layer by layer, the backward one of its first."""
+    bridge: Literal["zero", "copy"] = "zero"
+    """[not said; zero] What the decoder starts from. Copy: the encoder's last states, layer by
+    layer, the backward one of its first."""
     dropout: float = 0.2
     """[0.2 or 0.3; 0.2] On the input of each layer, the softmax included."""
     initial_range: float = 0.1
@@ -186,7 +187,7 @@ class GNMT(nn.Module):
     ) -> GNMTEncoded:
         read = reading(source, self.source_embedding, reverse=False)
         x, h_BLH, c_BLH = self.encoder(read.embedded_BSE, read.mask_BS, noise)
-        if self.config.first_state == "zero":
+        if self.config.bridge == "zero":
             h_BLH, c_BLH = torch.zeros_like(h_BLH), torch.zeros_like(c_BLH)
         return GNMTEncoded(
             mask_BS=read.mask_BS,
@@ -211,27 +212,23 @@ class GNMT(nn.Module):
         want: Want = Want.WEIGHTS,
     ) -> Step:
         y = F.embedding(token_B, self.target_embedding)
-        bottom, last = self._layer(0, state, noise), state.context_BH  # a_{i-1}
+        last = state.context_BH  # a_{i-1}
         match self.config.wiring:
             case "parallel":
-                m, c = bottom(y)
+                m, c = self._layer(0, y, state, noise)
                 a, weights = self._attend(m, encoded)
                 read = a
             case "paper":  # y_{i-1} of (4): the state of the step before
                 a, weights = self._attend(state.h_BLH[:, 0], encoded)
-                m, c = bottom(torch.cat([y, a], dim=-1))
+                m, c = self._layer(0, torch.cat([y, a], dim=-1), state, noise)
                 read = a
-            case "tf_gnmt_v2":
-                m, c = bottom(torch.cat([y, last], dim=-1))
+            case "tf_gnmt_v2" | "tf_gnmt" as wiring:
+                m, c = self._layer(0, torch.cat([y, last], dim=-1), state, noise)
                 a, weights = self._attend(m, encoded)
-                read = a
-            case "tf_gnmt":
-                m, c = bottom(torch.cat([y, last], dim=-1))
-                a, weights = self._attend(m, encoded)
-                read = last
+                read = last if wiring == "tf_gnmt" else a
         x, h_new, c_new = m, [m], [c]
         for n in range(1, self.config.num_layers):
-            m, c = self._layer(n, state, noise)(torch.cat([x, read], dim=-1))
+            m, c = self._layer(n, torch.cat([x, read], dim=-1), state, noise)
             x = m + x if n >= RESIDUAL_FROM else m  # (3.1)
             h_new.append(m)
             c_new.append(c)
@@ -241,18 +238,13 @@ class GNMT(nn.Module):
         return Step(logits, weights if want & Want.WEIGHTS else None, after)
 
     def _layer(
-        self, n: int, state: GNMTState, noise: Noise | None
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """Layer n one step further: its input -> (m, its cell)."""
-
-        def run(x: Tensor) -> tuple[Tensor, Tensor]:
-            x = dropped(x, self.config.dropout, f"decoder/{n}", noise)
-            found: tuple[Tensor, Tensor] = self.decoder[n].step(
-                x, state.h_BLH[:, n], state.c_BLH[:, n]
-            )
-            return found
-
-        return run
+        self, n: int, below: Tensor, state: GNMTState, noise: Noise | None
+    ) -> tuple[Tensor, Tensor]:
+        """Layer n one step further: (m, its cell)."""
+        below = dropped(below, self.config.dropout, f"decoder/{n}", noise)
+        h_BH, c_BH = state.h_BLH[:, n], state.c_BLH[:, n]
+        found: tuple[Tensor, Tensor] = self.decoder[n].step(below, h_BH, c_BH)
+        return found
 
     def _attend(self, query: Tensor, encoded: GNMTEncoded) -> tuple[Tensor, Tensor]:
         """(a, p) for queries (B, H) or (B, T, H) (4)."""
@@ -272,14 +264,17 @@ class GNMT(nn.Module):
             took("gnmt", f"unrolled: in {self.config.wiring} attention comes back into every step")
             return unroll(self, batch, noise=noise, want=want)
         encoded = self.encode(batch.source, noise=noise)
-        x, a = F.embedding(batch.target_in_BT, self.target_embedding), None
-        for n, layer in enumerate(self.decoder):  # layer by layer, all positions at once
-            below = x if a is None else torch.cat([x, a], dim=-1)
+
+        def run(n: int, below: Tensor) -> Tensor:  # a layer, all positions at once
             below = dropped(below, self.config.dropout, f"decoder/{n}", noise)
-            m, _ = layer(below, encoded.h_BLH[:, n], encoded.c_BLH[:, n], cells=False)
-            x = m + x if n >= RESIDUAL_FROM else m
-            if a is None:
-                a, weights = self._attend(m, encoded)
-        assert a is not None
+            h_BH, c_BH = encoded.h_BLH[:, n], encoded.c_BLH[:, n]
+            m: Tensor = self.decoder[n](below, h_BH, c_BH, cells=False)[0]
+            return m
+
+        x = run(0, F.embedding(batch.target_in_BT, self.target_embedding))
+        a, weights = self._attend(x, encoded)
+        for n in range(1, self.config.num_layers):
+            m = run(n, torch.cat([x, a], dim=-1))
+            x = m + x if n >= RESIDUAL_FROM else m  # (3.1)
         seen = self._read(x, a, noise)
         return read_out(seen, self.W_s.weight, self.W_s.bias, batch, want=want, weights_BTS=weights)

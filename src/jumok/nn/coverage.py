@@ -6,7 +6,8 @@ h_j starts at nothing, is renewed with every alpha_ij, and enters the alignment 
     e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j + V_a C_{i-1,j})
 
 A coverage is asked for what can be computed once per sentence (``prepare``), for V_a C (``term``),
-and for C_i (``forward``). C is (B, S, C), and zero on padding where ``alpha`` is.
+and for C_i (``forward``). C is (B, S, C); what it holds on padding nobody reads, since no weight
+goes there.
 """
 
 from __future__ import annotations

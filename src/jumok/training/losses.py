@@ -102,8 +102,9 @@ def coverage_loss(weights_BTS: Tensor, mask_BT: Tensor) -> Tensor:
     return _real(torch.minimum(weights_BTS, been_BTS).sum(dim=2), mask_BT).sum()
 
 
-def r_drop(first: Loss, second: Loss, outputs: tuple[Output, Output], batch: Batch,
-           *, alpha: float) -> Loss:  # fmt: skip
+def r_drop(
+    first: Loss, second: Loss, outputs: tuple[Output, Output], batch: Batch, *, alpha: float
+) -> Loss:
     """The loss of two passes over ``batch`` that differ in their dropout masks (eq. 4).
 
     ``first`` and ``second`` are those of each ``output``, which must have its logits.
@@ -134,7 +135,7 @@ def apart(one_BTV: Tensor, other_BTV: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def _apart(one_NV: Tensor, other_NV: Tensor) -> Tensor:
-    """KL(p || q) + KL(q || p) = sum_v (p - q) (log p - log q)."""
+    """Half of KL(p || q) + KL(q || p) = sum_v (p - q) (log p - log q), summed over rows."""
     p, q = torch.log_softmax(one_NV, dim=-1), torch.log_softmax(other_NV, dim=-1)
     impossible = (p == -torch.inf) & (q == -torch.inf)
     p, q = p.masked_fill(impossible, 0.0), q.masked_fill(impossible, 0.0)
