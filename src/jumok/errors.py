@@ -28,6 +28,7 @@ __all__ = [
     "SaveError",
     "TrainingError",
     "UsageError",
+    "at_least_one",
     "did_you_mean",
 ]
 
@@ -110,6 +111,13 @@ class Interrupted(JumokError):
     """Stopped from outside; the checkpoint is saved."""
 
     exit_code = 130
+
+
+def at_least_one(**options: int | None) -> None:
+    """ConfigError for the first of ``options``, by name, that is below 1; None is not given."""
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"`{name}` must be at least 1, but is {value}.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

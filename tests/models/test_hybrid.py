@@ -169,8 +169,8 @@ def test_the_inside_may_be_bfloat16_but_what_comes_out_is_float32(options: dict[
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_layers": 0}, "`num_layers` and `decoder_layers` must be at least 1."),
-        ({"decoder_layers": 0}, "`num_layers` and `decoder_layers` must be at least 1."),
+        ({"num_layers": 0}, "`num_layers` must be at least 1, but is 0."),
+        ({"decoder_layers": 0}, "`decoder_layers` must be at least 1, but is 0."),
         ({"num_heads": 5}, "`hidden_size` (12) must be divisible by `num_heads` (5)."),
         ({"attention_heads": 5}, "`hidden_size` (12) must be divisible by `attention_heads` (5)."),
         (

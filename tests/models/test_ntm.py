@@ -28,6 +28,7 @@ from jumok.models.ntm_cell import (
     sharpened,
     shifted,
 )
+from jumok.models.ntm_tokens import NTMTokensConfig
 from jumok.nn.attention import attend
 from jumok.training.data import TrainingData
 from jumok.training.options import Optim, Training
@@ -311,6 +312,16 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], message: str) -> Non
     with pytest.raises(ConfigError) as caught:
         NTMConfig(**options)
     assert caught.value.message == message
+    with pytest.raises(ConfigError) as caught:
+        NTMTokensConfig(**options)
+    assert caught.value.message == message
+
+
+def test_on_symbols_a_refusal_names_the_option_that_was_given() -> None:
+    """The machine calls `hidden_size` its `controller_size`."""
+    with pytest.raises(ConfigError) as caught:
+        NTMTokensConfig(hidden_size=0)
+    assert caught.value.message == "`hidden_size` must be at least 1, but is 0."
 
 
 # --- what it learns -------------------------------------------------------------------------

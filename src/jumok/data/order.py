@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from jumok.data.counter import draw, key
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, at_least_one
 
 __all__ = ["Cursor", "Epoch", "Lengths", "Permutation", "Plan", "permutation"]
 
@@ -226,10 +226,7 @@ class Epoch:
 def _check(plan: Plan) -> None:
     if plan.batch_tokens is None and plan.batch_size is None:
         raise ConfigError("a plan needs `batch_tokens`, `batch_size` or both.")
-    for name in ("batch_tokens", "batch_size", "window"):
-        value = getattr(plan, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"`{name}` must be at least 1, but is {value}.")
+    at_least_one(batch_tokens=plan.batch_tokens, batch_size=plan.batch_size, window=plan.window)
     sources, targets = len(plan.source_lengths), len(plan.target_lengths)
     if sources != targets:
         raise ConfigError(f"{sources} source lengths, but {targets} target lengths.")

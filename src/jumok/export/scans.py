@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
-from jumok.models.ntm_cell import LEAVES, NTMState
+from jumok.models.ntm_cell import NTMState
 from jumok.models.ntm_tokens import NTMReader, Read
 from jumok.nn.linear_recurrence import ForgetPool
 from jumok.nn.recurrent import GRU, LSTM
@@ -65,17 +65,17 @@ def _scan_pool(pool: ForgetPool, a_BTH: Tensor, u_BTH: Tensor, c_BH: Tensor) -> 
 def _scan_ntm(reader: NTMReader, x_BSE: Tensor, mask_BS: Tensor) -> Read:
     """``NTMReader.forward``; the whole state travels as one array."""
     begun = reader.cell.start(x_BSE.shape[0])
-    leaves = [getattr(begun, name) for name in LEAVES]
-    shapes = [leaf.shape[1:] for leaf in leaves]
+    leaves = begun.arrays()
+    shapes = [leaf.shape[1:] for leaf in leaves.values()]
     sizes = [shape.numel() for shape in shapes]
 
     def apart(flat: Tensor) -> NTMState:
         parts = torch.split(flat, sizes, dim=-1)
         shaped = [p.reshape(*p.shape[:-1], *shape) for p, shape in zip(parts, shapes, strict=True)]
-        return NTMState(**dict(zip(LEAVES, shaped, strict=True)))
+        return begun.with_arrays(dict(zip(leaves, shaped, strict=True)))
 
     def joined(state: NTMState) -> Tensor:
-        return torch.cat([getattr(state, name).flatten(1) for name in LEAVES], dim=-1)
+        return torch.cat([leaf.flatten(1) for leaf in state.arrays().values()], dim=-1)
 
     def body(flat_BX: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         x_BE, real_B = given

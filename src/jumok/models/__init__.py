@@ -150,7 +150,7 @@ MODELS: dict[str, Entry] = {
         "that training runs in parallel over the target",
         {"embedding_std": 1.0, "bridge": "copy"},
         over_rule={
-            "model": {"dropout": 0.2},
+            "model": {"dropout": 0.2},  # the paper's
             "search": {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1},
         },
     ),

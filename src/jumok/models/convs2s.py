@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, at_least_one
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.attention import check_chosen, dot_scores, mix, over_keys, weigh
@@ -80,9 +80,7 @@ class ConvConfig:
     the mean of all layers, as in the authors' code."""
 
     def __post_init__(self) -> None:
-        for name in ("num_layers", "maximum_length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        at_least_one(num_layers=self.num_layers, maximum_length=self.maximum_length)
         if self.window < 1 or self.window % 2 == 0:
             raise ConfigError(
                 f"`window` ({self.window}) must be odd: the encoder looks as far ahead as back."

@@ -34,7 +34,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from jumok.errors import ConfigError
+from jumok.errors import at_least_one
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import prenorm, readout
 from jumok.nn.attention import check_chosen, over_keys, weights_map
@@ -76,8 +76,7 @@ class HybridConfig:
     """The head, from 1, whose weights are the map; none = the mean of them."""
 
     def __post_init__(self) -> None:
-        if min(self.num_layers, self.decoder_layers) < 1:
-            raise ConfigError("`num_layers` and `decoder_layers` must be at least 1.")
+        at_least_one(num_layers=self.num_layers, decoder_layers=self.decoder_layers)
         size, own = self.hidden_size, "attention_heads"
         check_heads(size, self.heads, even=True)
         check_heads(size, self.attention_heads, named=own, even=self.rotate_source)

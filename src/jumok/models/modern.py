@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jumok.errors import ConfigError
+from jumok.errors import at_least_one
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.attention import check_chosen, over_keys, weights_map
@@ -89,8 +89,7 @@ class ModernConfig:
     """Its head, from 1; none = the mean over its heads."""
 
     def __post_init__(self) -> None:
-        if self.num_layers < 1:
-            raise ConfigError(f"`num_layers` must be at least 1, but is {self.num_layers}.")
+        at_least_one(num_layers=self.num_layers)
         check_grouped(self.hidden_size, self.heads, self.num_kv_heads)
         check_chosen("alignment_layer", self.alignment_layer, "num_layers", self.num_layers)
         check_chosen("alignment_head", self.alignment_head, "num_heads", self.heads)

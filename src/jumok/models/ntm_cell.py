@@ -33,7 +33,7 @@ Asked to be ``fused``, it leaves all but the controller to ``kernels.ntm_step``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok import kernels
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, at_least_one
 from jumok.models.contract import State
 from jumok.nn.recurrent import LSTM
 from jumok.records import MapKind, MapSpec
@@ -79,9 +79,13 @@ class NTMConfig:
     """[learned] What the memory holds before the first write."""
 
     def __post_init__(self) -> None:
-        for name in ("controller_size", "slots", "slot_size", "read_heads", "write_heads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        at_least_one(
+            controller_size=self.controller_size,
+            slots=self.slots,
+            slot_size=self.slot_size,
+            read_heads=self.read_heads,
+            write_heads=self.write_heads,
+        )
         if not 0 <= 2 * self.shift < self.slots:
             raise ConfigError(
                 f"`shift` ({self.shift}) must be at least 0 and less than half of `slots` "
@@ -99,10 +103,6 @@ class NTMState(State):
     h_BH: Tensor
     c_BH: Tensor
     """The LSTM's; zeros beside a feed-forward controller."""
-
-
-LEAVES = tuple(f.name for f in fields(NTMState))
-"""The names of what a state holds."""
 
 
 class Heads(NamedTuple):

@@ -16,7 +16,7 @@ the two.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
+from jumok.errors import at_least_one
 from jumok.models.contract import Encoded, Output, Step, Want, read_out
-from jumok.models.ntm_cell import LEAVES, NTMCell, NTMConfig, NTMState, head_specs
+from jumok.models.ntm_cell import NTMCell, NTMConfig, NTMState, head_specs
 from jumok.nn import readout
 from jumok.nn.noise import Noise, dropped
 from jumok.nn.paths import took
@@ -65,13 +66,22 @@ class NTMTokensConfig:
     """[0] On embeddings and before the readout; never on memory."""
 
     def __post_init__(self) -> None:
-        self.machine()
+        at_least_one(embedding_size=self.embedding_size, hidden_size=self.hidden_size)
+        self.machine()  # refuses what it cannot be
 
     def machine(self) -> NTMConfig:
         """The machine's own configuration."""
-        own = {f.name for f in fields(NTMConfig)} - {"controller_size"}
-        shared = {name: getattr(self, name) for name in own}
-        return NTMConfig(controller_size=self.hidden_size, **shared)
+        return NTMConfig(
+            controller=self.controller,
+            controller_size=self.hidden_size,
+            slots=self.slots,
+            slot_size=self.slot_size,
+            read_heads=self.read_heads,
+            write_heads=self.write_heads,
+            shift=self.shift,
+            reads=self.reads,
+            initial_memory=self.initial_memory,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +127,12 @@ class NTMReader(nn.Module):
 
 def where(real_B: Tensor, after: NTMState, before: NTMState) -> NTMState:
     """``after`` in real rows, ``before`` in the others, leaf by leaf."""
-
-    def chosen(name: str) -> Tensor:
-        new, old = getattr(after, name), getattr(before, name)
-        return torch.where(real_B.view(-1, *[1] * (new.dim() - 1)), new, old)
-
-    return NTMState(**{name: chosen(name) for name in LEAVES})
+    old = before.arrays()
+    chosen = {
+        name: torch.where(real_B.view(-1, *[1] * (new.dim() - 1)), new, old[name])
+        for name, new in after.arrays().items()
+    }
+    return after.with_arrays(chosen)
 
 
 class NTMTokens(nn.Module):

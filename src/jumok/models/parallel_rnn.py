@@ -42,7 +42,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, at_least_one
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.attention import build_score, mix, over_keys, weigh
@@ -89,10 +89,7 @@ class ParallelConfig:
             raise ConfigError(
                 f"`hidden_size` ({self.hidden_size}) must be even: each direction has half of it."
             )
-        for name in ("num_layers", "window", "first_window"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"`{name}` must be at least 1, but is {value}.")
+        at_least_one(num_layers=self.num_layers, window=self.window, first_window=self.first_window)
         if self.output == "gated" and self.cell != "qrnn":
             raise ConfigError(
                 f"`output` = gated needs an output gate, and {self.cell} has none.",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from jumok.data.tasks.tape_data import TapeBatch
-from jumok.errors import ConfigError
+from jumok.errors import at_least_one
 from jumok.models.contract import Output, Want
 from jumok.models.ntm import bits_read_out
 from jumok.nn.noise import Noise
@@ -35,9 +35,7 @@ class TapeLSTMConfig:
     """[3]"""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        at_least_one(hidden_size=self.hidden_size, num_layers=self.num_layers)
 
 
 class TapeLSTM(nn.Module):

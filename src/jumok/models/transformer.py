@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
-from jumok.errors import ConfigError
+from jumok.errors import at_least_one
 from jumok.models.contract import Encoded, Output, State, Step, Want, read_out
 from jumok.nn import readout
 from jumok.nn.attention import Normalize, check_chosen, over_keys, weights_map
@@ -78,8 +78,7 @@ class TransformerConfig:
     """Its head, from 1; none = the mean over its heads."""
 
     def __post_init__(self) -> None:
-        if self.num_layers < 1:
-            raise ConfigError(f"`num_layers` must be at least 1, but is {self.num_layers}.")
+        at_least_one(num_layers=self.num_layers)
         check_heads(self.hidden_size, self.heads)
         check_chosen("alignment_layer", self.alignment_layer, "num_layers", self.num_layers)
         check_chosen("alignment_head", self.alignment_head, "num_heads", self.heads)

@@ -15,7 +15,7 @@ from jumok import config
 from jumok.data.order import Plan
 from jumok.data.tasks.tape_data import TapeBatch, TapeTask, bit_errors
 from jumok.data.tasks.tapes import TAPE_TASKS, NGrams, best_guess, tape_task
-from jumok.errors import ConfigError, UsageError, did_you_mean
+from jumok.errors import ConfigError, UsageError, at_least_one, did_you_mean
 from jumok.models.contract import Want
 from jumok.models.ntm import NTM
 from jumok.models.ntm_cell import NTMConfig
@@ -73,9 +73,7 @@ class TapeOptions:
     """Tapes that a score at the end is the mean of, at each length."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "dev_rows", "test_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        at_least_one(batch_size=self.batch_size, dev_rows=self.dev_rows, test_rows=self.test_rows)
 
 
 TRAINING = Training(
