@@ -160,7 +160,7 @@ def test_one_layer_is_refused() -> None:
         GNMTConfig(num_layers=1)
 
 
-def test_its_search_is_the_papers_unless_told_otherwise() -> None:
+def test_its_search_is_nvidias_with_the_papers_formula() -> None:
     search = MODELS["gnmt"].over_rule["search"]
     assert search == {"length_penalty": "gnmt", "length_alpha": 0.6, "coverage_penalty": 0.1}
 

@@ -264,6 +264,13 @@ def test_the_inside_may_be_bfloat16_but_what_comes_out_is_float32() -> None:
     assert gap(bare.log_probs_BT, model.forward(batch).log_probs_BT, batch.target_mask_BT) < 0.05
 
 
+@pytest.mark.parametrize("embedding_size", [None, 24, 240])
+def test_first_weights_keep_embeddings_at_variance_one(embedding_size: int | None) -> None:
+    """E y sqrt(D), also where a matrix leads from a narrower or wider embedding to D."""
+    model = Modern(ModernConfig(hidden_size=96, embedding_size=embedding_size), 500, 500)
+    assert model.symbols.target(torch.arange(500)).var().item() == pytest.approx(1, rel=0.1)
+
+
 def test_one_matrix_for_all_obeys_the_laws() -> None:
     config = ModernConfig(**SIZES, tie="all", embedding_size=5)
     model = stirred(Modern(config, TARGET_SIZE, TARGET_SIZE).double())

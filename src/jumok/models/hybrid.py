@@ -3,7 +3,7 @@
 A source is read once, all positions side by side; a target is written symbol by symbol. So the
 depth goes where it costs little time. The encoder is that of ``modern.py``. Two decoders:
 
-``cell="lstm"``: Chen et al. 2018, "The Best of Both Worlds", section 5 (Transformer encoder,
+``cell="lstm"``: Chen et al. 2018, "The Best of Both Worlds", its hybrid (Transformer encoder,
 RNMT+ decoder): the bottom LSTM asks, the layers above it and the softmax read the context.
 
     h^1_t = LSTM(E y_{t-1}, h^1_{t-1}),  h^l_0 = tanh(W_0 mean_s h_s)                 (a)
@@ -13,7 +13,8 @@ RNMT+ decoder): the bottom LSTM asks, the layers above it and the softmax read t
 
 Where we depart: the bottom layer does not read the context of the step before, so all steps are
 trained at once; dot-product heads, turned by position (``rotate_source``), not additive ones; W_0
-(Sennrich 2017); residuals. One layer is Luong's global attention without input feeding.
+(Sennrich 2017); residuals from the second layer on; no layer norm inside the LSTMs. One layer is
+Luong's global attention without input feeding.
 
 ``cell="ssru"``: Kim et al. 2019, "From Research to Production and Back", section 3: a decoder
 of the Transformer whose self-attention is replaced by a recurrence without matrix products.
@@ -113,8 +114,7 @@ class HybridConfig:
         )
 
 
-Kept = tuple[Tensor, ...]
-"""h and c of the LSTMs, or c of the SSRUs: (B, L, D) each."""
+Kept = tuple[Tensor, ...]  # h and c of the LSTMs, or c of the SSRUs: (B, L, D) each
 Past = tuple[Kept, Turn | None]  # and by what attention to the source is turned
 
 

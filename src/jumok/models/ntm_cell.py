@@ -263,12 +263,13 @@ def rewritten(memory_BMN: Tensor, weights_BRN: Tensor, erase: Tensor, add: Tenso
 def head_specs(config: NTMConfig, place: Literal["", "source/"] = "") -> tuple[MapSpec, ...]:
     """The weightings as maps: every read head, then every write head."""
     axes, while_ = ("SN", " while it read the source") if place else ("TN", "")
+    kinds: tuple[MapKind, MapKind] = ("source_read", "source_write") if place else ("read", "write")
 
-    def specs(kind: Literal["read", "write"], heads: int) -> list[MapSpec]:
-        shown: MapKind = kind if not place else f"source_{kind}"  # type: ignore[assignment]
-        names = [f"{place}{kind}"]
-        if heads > 1:
-            names = [f"{place}{kind}/head{r + 1}" for r in range(heads)]
-        return [MapSpec(name, axes, shown, f"w_t of a {kind} head{while_}") for name in names]
+    def specs(own: str, kind: MapKind, heads: int) -> list[MapSpec]:
+        names = [f"{place}{own}/head{r + 1}" for r in range(heads)] if heads > 1 else [place + own]
+        return [MapSpec(name, axes, kind, f"w_t of a {own} head{while_}") for name in names]
 
-    return (*specs("read", config.read_heads), *specs("write", config.write_heads))
+    return (
+        *specs("read", kinds[0], config.read_heads),
+        *specs("write", kinds[1], config.write_heads),
+    )

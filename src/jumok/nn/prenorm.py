@@ -247,8 +247,10 @@ def first_weights(model: nn.Module, seed: int) -> None:
     """Glorot's, uniform; embeddings so that E y sqrt(D) has variance 1; gains 1, biases 0."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
-        if "embedding" in name or "widen" in name:
+        if "embedding" in name:
             init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
+        elif "widen" in name:  # sums E numbers of variance 1 / E; sqrt(D) comes after it
+            init.normal_(weight, std=weight.shape[0] ** -0.5, generator=generator)
         elif weight.dim() > 1:
             init.xavier_uniform_(weight, generator=generator)
         elif "norm" not in name:

@@ -5,7 +5,8 @@
 #pragma once
 #include "memory.h"
 
-// log of x >= 2^-126 (NaN stays NaN): the exponent, and log m = 2 atanh((m - 1) / (m + 1)) of the rest (1e-8).
+// log of x >= 2^-126 (NaN stays NaN): the exponent, and log m = 2 atanh((m - 1) / (m + 1)) of
+// the rest (1e-8).
 INLINE V log(V x) {
     I bits = (I)x, high = bits - 0x3f3504f3;  // the rest lies between sqrt(1/2) and sqrt(2)
     I exponent = high >> 23;
@@ -20,7 +21,8 @@ INLINE V log(V x) {
 }
 
 namespace ntm {
-constexpr float TINY = 1e-16f, NEARLY_NOTHING = 1e-12f;
+constexpr float TINY = 1e-16f, NEARLY_NOTHING = 1e-12f;  // those of models/ntm_cell.py
+constexpr float JUST_ABOVE_LOG_TINY = -36.8413f;         // log TINY is -36.84136
 
 INLINE float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 INLINE float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
@@ -143,7 +145,7 @@ struct Head {
         draw[s.M + 2 + s.K] = dot(d, logs(), N) * sigmoid(raw[s.M + 2 + s.K]);
         lanes(N, [&](long k, long left) {  // a slot that counted as TINY hands nothing back
             V l = load(logs() + k, left), slope = splat(gamma) * load(d + k, left) * exp(-l);
-            store(d + k, l > splat(-36.8413f) ? slope : (V){}, left);
+            store(d + k, l > splat(JUST_ABOVE_LOG_TINY) ? slope : (V){}, left);
         });
         turn(ring, gated());
         for (long j = 0; j < s.K; j++) other[j] = dot(d, ring + 2 * half - j, N);
