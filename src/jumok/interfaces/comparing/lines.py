@@ -191,7 +191,8 @@ def _verdict(table: Table) -> list[str]:
     tied = [row.label for row in table.rows if row.tied]
     if tied:
         said.append(
-            f"not told apart from it (marked =; paired bootstrap, p 0.05 or more): {', '.join(tied)}."
+            "not told apart from it (marked =; paired bootstrap, p 0.05 or more): "
+            f"{', '.join(tied)}."
         )
     beaten = [row for row in table.rows if row.to_best is not None and not row.tied]
     if beaten:
