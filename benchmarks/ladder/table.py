@@ -1,7 +1,7 @@
 """A ladder's ``--json`` as the rows of a Markdown table.
 
-    jumok compare --out runs/compare-pairs --report --json > ladder.json
-    python benchmarks/ladder/table.py ladder.json
+jumok compare --out runs/compare-pairs --report --json > ladder.json
+python benchmarks/ladder/table.py ladder.json
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HEAD = (
-    "| system | exact match | CER | attention | items/s decoded | examples/s trained | examples seen "
-    "| hidden | parameters |\n|---|---|---|---|---|---|---|---|---|"
+    "| system | exact match | CER | attention | items/s decoded | examples/s trained "
+    "| examples seen | hidden | parameters |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
