@@ -24,6 +24,8 @@ def row(found: dict[str, Any]) -> str:
     if found["attention_kind"] == "gold":
         looked = f"{found['attention']:.1%}"
     score = f"{100 * found['exact_match']:.1f}% ({low:.1f} to {high:.1f})"
+    for name, value in found["further"].items():
+        score += f"; {name} {100 * value:.1f}%"
     if found["seen"] is not None:
         score += f"; never seen {100 * found['unseen']:.1f}%"
     cells = (
