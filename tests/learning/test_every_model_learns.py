@@ -35,7 +35,7 @@ LESSONS = {
     "attention": Lesson(600, 5e-3),
     "sutskever": Lesson(1500, 5e-3, num_layers=1),
     "rnnsearch": Lesson(800, 1e-2),
-    "cgru": Lesson(2500, 5e-3),
+    "cgru": Lesson(1200, 5e-3),
     "transformer": Lesson(400, 3e-3),
     "modern": Lesson(600, 3e-3),
     "hybrid": Lesson(400, 3e-3),
